@@ -1,0 +1,1 @@
+"""Tables and figures of a run, gathered on one HTML page that opens offline."""

@@ -1,0 +1,66 @@
+"""Errors that a user can mend: each says where, what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MfdError(Exception):
+    """A fault of the input, not of the program; the commands print it as a sentence and exit with 1.
+
+    Parameters
+    ----------
+    where
+        The file, store, option or name at fault.
+    found
+        What was met there.
+    expected
+        What should have been there.
+    remedy
+        What the user can do now.
+    line
+        Line of a text file, counted from 1, where there is one.
+    """
+
+    def __init__(
+        self,
+        where: str | Path,
+        *,
+        found: str,
+        expected: str,
+        remedy: str,
+        line: int | None = None,
+    ) -> None:
+        self.where = str(where)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        self.line = line
+        place = self.where if line is None else f"{self.where}, line {line}"
+        super().__init__(f"{place}: found {found}; expected {expected}. {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the keyword arguments when the error crosses a process boundary."""
+        return _rebuild, (type(self), self.where, self.found, self.expected, self.remedy, self.line)
+
+
+def _rebuild(
+    kind: type[MfdError], where: str, found: str, expected: str, remedy: str, line: int | None
+) -> MfdError:
+    return kind(where, found=found, expected=expected, remedy=remedy, line=line)
+
+
+class SourceError(MfdError):
+    """A source file (FASTA, BED, metadata, ...) cannot be used as it is."""
+
+
+class StoreError(MfdError):
+    """A store is missing, damaged, of another version, or lacks what was asked of it."""
+
+
+class ConfigError(MfdError):
+    """An option or a configuration file asks for what cannot be done."""
+
+
+class RunError(MfdError):
+    """A run folder or checkpoint is missing, damaged or belongs to another store."""

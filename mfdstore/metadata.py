@@ -1,0 +1,134 @@
+"""Factors: what is known of each experiment, typed, with what is missing kept as missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdstore.schema import KINDS, ROLES, Kind, Role
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One metadata column over all experiments.
+
+    Parameters
+    ----------
+    name
+        Of the factor: ``target``, ``lab``, ...
+    kind
+        How its values are to be read:
+
+        - ``category``: object array of `str`, `None` where missing;
+        - ``multi_category``: object array of tuples of `str`, `None` where missing;
+        - ``number``: float64, NaN where missing;
+        - ``date``: datetime64[D], NaT where missing.
+    role
+        ``biological``, ``technical``, or `None` for what only describes.
+    values
+        Shape ``(experiment,)``.
+    unit
+        Of a number, as text (``years``); empty where there is none.
+
+    Raises
+    ------
+    ValueError
+        If kind, role or the dtype of the values do not fit together.
+    """
+
+    name: str
+    kind: Kind
+    role: Role | None
+    values: NDArray[Any]
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"factor {self.name}: kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if self.role is not None and self.role not in ROLES:
+            raise ValueError(f"factor {self.name}: role {self.role!r} is none of {', '.join(ROLES)}")
+        expected = {"number": "f", "date": "M"}.get(self.kind, "O")
+        if self.values.dtype.kind != expected or self.values.ndim != 1:
+            raise ValueError(
+                f"factor {self.name}: kind {self.kind} cannot be {self.values.ndim}-d {self.values.dtype}"
+            )
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """True where the value is not known, shape ``(experiment,)``."""
+        if self.kind == "number":
+            return np.isnan(self.values)
+        if self.kind == "date":
+            return np.isnat(self.values)
+        return np.array([value is None for value in self.values], np.bool_)
+
+    def categories(self) -> tuple[str, ...]:
+        """List the values that occur, sorted; empty for numbers and dates."""
+        if self.kind == "category":
+            return tuple(sorted({value for value in self.values if value is not None}))
+        if self.kind == "multi_category":
+            return tuple(sorted({item for value in self.values if value is not None for item in value}))
+        return ()
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Factor:
+        """Keep the experiments at `rows`, in that order."""
+        return Factor(self.name, self.kind, self.role, self.values[rows], self.unit)
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """All factors of a set of experiments; one order for every column.
+
+    Raises
+    ------
+    ValueError
+        If a factor's length is not the number of experiments, or a name occurs twice.
+    """
+
+    experiments: tuple[str, ...]
+    factors: tuple[Factor, ...]
+
+    def __post_init__(self) -> None:
+        for factor in self.factors:
+            if len(factor.values) != len(self.experiments):
+                raise ValueError(
+                    f"factor {factor.name} has {len(factor.values)} values for {len(self.experiments)} experiments"
+                )
+        if len(set(self.experiments)) != len(self.experiments):
+            raise ValueError("an experiment occurs twice")
+        if len({factor.name for factor in self.factors}) != len(self.factors):
+            raise ValueError("a factor occurs twice")
+
+    def __len__(self) -> int:
+        return len(self.experiments)
+
+    def __iter__(self) -> Iterator[Factor]:
+        return iter(self.factors)
+
+    def __contains__(self, name: str) -> bool:
+        return any(factor.name == name for factor in self.factors)
+
+    def __getitem__(self, name: str) -> Factor:
+        for factor in self.factors:
+            if factor.name == name:
+                return factor
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the factors, in the store's order."""
+        return tuple(factor.name for factor in self.factors)
+
+    def by_role(self) -> Mapping[Role, tuple[Factor, ...]]:
+        """Group the factors that have a role."""
+        return {role: tuple(factor for factor in self.factors if factor.role == role) for role in ROLES}
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> FactorTable:
+        """Keep the experiments at `rows`, in that order."""
+        return FactorTable(
+            tuple(self.experiments[row] for row in rows), tuple(factor.take(rows) for factor in self.factors)
+        )

@@ -1,0 +1,71 @@
+"""Names and numbers of the store's format: dimensions, arrays, attributes, versions.
+
+docs/format.md is the text of what stands here as constants.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+FORMAT_NAME: Final = "mfdstore"
+FORMAT_VERSION: Final = 1
+"""Version of the layout on disk, apart from the package's version."""
+
+# dimensions
+WINDOW: Final = "window"
+EXPERIMENT: Final = "experiment"
+POSITION: Final = "position"
+LABEL_BYTE: Final = "label_byte"
+WINDOW_BYTE: Final = "window_byte"
+
+# arrays of the root group
+CHROM: Final = "chrom"
+START: Final = "start"
+END: Final = "end"
+SPLIT: Final = "split"
+N_POSITIVE: Final = "n_positive"
+LABEL_BITS: Final = "label_bits"
+LABEL_BITS_BY_EXPERIMENT: Final = "label_bits_by_experiment"
+
+# group of the codes, one array a chromosome
+SEQUENCE: Final = "sequence"
+
+# the attribute of the root group that holds everything the format defines
+ATTRIBUTES: Final = "mfdstore"
+
+# arrays that only the decoded view has
+LABEL: Final = "label"
+
+Split = Literal["train", "valid", "test", "gap"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+"""Order gives the stored code: 0 train, 1 valid, 2 test, 3 gap (belongs to none, so that windows of two
+splits share no base)."""
+
+Role = Literal["biological", "technical"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+Kind = Literal["category", "multi_category", "number", "date"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+MULTI_SEPARATOR: Final = ","
+"""Between the values of one multi-category cell, as the ENCODE portal writes them."""
+
+DEFAULT_BIN_SIZE: Final = 128
+DEFAULT_MIN_OVERLAP: Final = 64
+DEFAULT_MIN_EXPERIMENTS: Final = 2
+DEFAULT_POSITIONS: Final = 1152
+"""Positions a window has unless the reader asks for another number (paper, section 2)."""
+
+ROWS_PER_CHUNK: Final = 512
+"""Windows in an inner chunk of the labels: the unit of a read."""
+ROWS_PER_SHARD: Final = 16_384
+"""Windows in a shard of the labels: the unit of a write, owned by one task."""
+
+
+def n_bytes(n_bits: int) -> int:
+    """Count the bytes that hold `n_bits` packed bits.
+
+    >>> n_bytes(148)
+    19
+    """
+    return -(-n_bits // 8)
