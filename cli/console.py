@@ -1,0 +1,86 @@
+"""What both commands share: errors as one sentence, progress bars, tables."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mfdstore.errors import MfdError
+
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+EXIT_FAULT = 1
+EXIT_INTERRUPTED = 130
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Print a user's fault as one line on stderr and exit with 1; anything else keeps its traceback.
+
+    Ctrl-C exits with 130, as shells expect.
+    """
+    try:
+        yield
+    except MfdError as error:
+        # plain print through the console without markup: file names and metadata may hold brackets
+        err.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAULT) from error
+    except KeyboardInterrupt:
+        err.print("Interrupted.", style="yellow")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def progress_bars() -> Iterator[OnProgress]:
+    """Show a bar a task while the block runs, on stderr, so that stdout stays clean for results.
+
+    Where stderr is no terminal nothing is drawn.
+
+    Yields
+    ------
+    A callback; a new `what` opens a new bar, `done` equal to `total` completes it.
+    """
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
+        tasks = {}
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield on_progress
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Send the packages' own log lines to stderr: notes with `verbose`, otherwise warnings only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    for package in ("mfdstore", "mfdmodel"):
+        logger = logging.getLogger(package)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO if verbose else logging.WARNING)
