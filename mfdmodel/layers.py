@@ -1,0 +1,78 @@
+"""Building blocks of the network: the pre-activation convolution, the residual sum, the plain perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class ConvBlock(nn.Sequential):
+    """Batch norm, GELU, convolution, dropout, in this order (method, section 2).
+
+    The activation stands before the convolution, so a residual sum around the block passes what it is given
+    unchanged. Padding keeps the number of positions; the convolution has no bias, as a batch norm follows it
+    wherever it is used.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Channels.
+    kernel
+        Positions the convolution sees; odd.
+    dilation
+        Positions between them.
+    dropout
+        Share of the outputs set to zero in training.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, *, kernel: int, dilation: int = 1, dropout: float = 0.0
+    ) -> None:
+        parts: list[nn.Module] = [
+            nn.BatchNorm1d(n_in),
+            nn.GELU(approximate="tanh"),
+            nn.Conv1d(n_in, n_out, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False),
+        ]
+        if dropout > 0:
+            parts.append(nn.Dropout(dropout))
+        super().__init__(*parts)
+
+
+class Residual(nn.Module):
+    """Add what a chain of modules makes of its input to the input."""
+
+    def __init__(self, *chain: nn.Module) -> None:
+        super().__init__()
+        self.chain = nn.Sequential(*chain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` plus the chain's output, of the same shape."""
+        change: Tensor = self.chain(x)
+        return x + change
+
+
+def perceptron(
+    widths: Sequence[int], *, activation: Callable[[], nn.Module], batch_norm: bool = False
+) -> nn.Sequential:
+    """Chain linear layers, with an activation between any two and none behind the last.
+
+    Parameters
+    ----------
+    widths
+        Of the input, each hidden layer, and the output.
+    activation
+        Makes the module that stands behind each hidden layer.
+    batch_norm
+        Whether a batch norm stands between a hidden layer and its activation.
+    """
+    parts: list[nn.Module] = []
+    last = len(widths) - 2
+    for index, (n_in, n_out) in enumerate(pairwise(widths)):
+        parts.append(nn.Linear(n_in, n_out))
+        if index < last:
+            if batch_norm:
+                parts.append(nn.BatchNorm1d(n_out))
+            parts.append(activation())
+    return nn.Sequential(*parts)

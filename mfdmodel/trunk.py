@@ -1,0 +1,123 @@
+"""The trunk: dinucleotides of a window to its latent (paper, section 2; after Basenji2)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mfdmodel.config import TrunkConfig
+from mfdmodel.layers import ConvBlock, Residual
+from mfdstore.dinucleotides import N_CODES
+
+POOLING: Final = 2
+"""Positions that a max pool makes one of, behind the stem and behind each stage of the tower."""
+
+
+def tower_channels(channels: int, n_stages: int) -> tuple[int, ...]:
+    """Compute the channels of the stem and behind each stage: geometric from C // 2 to C, rounded down.
+
+    >>> tower_channels(24, 6)
+    (12, 13, 15, 16, 19, 21, 24)
+    """
+    start = channels // 2
+    ratio = channels / start
+    inner = [int(start * ratio ** (stage / n_stages)) for stage in range(1, n_stages)]
+    return (start, *inner, channels)
+
+
+def dilations(n_blocks: int) -> tuple[int, ...]:
+    """Compute the dilation of each block, in positions.
+
+    >>> dilations(4)
+    (2, 3, 4, 6)
+    """
+    return tuple(int(2 * 1.5**block) for block in range(n_blocks))
+
+
+def derived_crop(n_positions: int) -> int:
+    """Compute how many positions to cut from either side so that one is left, or two of an even number.
+
+    >>> derived_crop(9), derived_crop(17), derived_crop(8)
+    (4, 8, 3)
+    """
+    return (n_positions - 1) // 2
+
+
+class Trunk(nn.Module):
+    """Stem, tower, dilated residual blocks, crop, pointwise block, pool, batch norm.
+
+    Parameters
+    ----------
+    config
+        Channels, number of blocks, crop, pooling, width of the latent.
+    """
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        widths = tower_channels(config.channels, config.tower_stages)
+        self.n_latent = config.n_latent
+        self.crop = config.crop
+        self.pooling = config.pooling
+        self.stem = nn.Sequential(
+            nn.Conv1d(N_CODES, widths[0], config.stem_kernel, padding=config.stem_kernel // 2),
+            Residual(ConvBlock(widths[0], widths[0], kernel=1)),
+            nn.MaxPool1d(POOLING),
+        )
+        self.tower = nn.Sequential(
+            *(
+                nn.Sequential(
+                    ConvBlock(n_in, n_out, kernel=config.tower_kernel),
+                    Residual(ConvBlock(n_out, n_out, kernel=1)),
+                    nn.MaxPool1d(POOLING),
+                )
+                for n_in, n_out in pairwise(widths)
+            )
+        )
+        c = config.channels
+        self.dilated = nn.Sequential(
+            *(
+                Residual(
+                    ConvBlock(c, c, kernel=3, dilation=dilation),
+                    ConvBlock(c, c, kernel=1, dropout=config.dropout),
+                )
+                for dilation in dilations(config.dilated_blocks)
+            )
+        )
+        self.pointwise = ConvBlock(c, self.n_latent, kernel=1)
+        self.norm = nn.BatchNorm1d(self.n_latent)
+
+    def forward(self, one_hot: Tensor) -> Tensor:
+        """Compute the latent of windows.
+
+        Parameters
+        ----------
+        one_hot
+            Shape ``(window, dinucleotide, position)``.
+
+        Returns
+        -------
+        Batch-normalised features, shape ``(window, latent)``.
+
+        Raises
+        ------
+        ValueError
+            If the window is too short for the poolings and the crop to leave a position.
+        """
+        x = one_hot
+        n_poolings = 1 + len(self.tower)
+        n_left = x.shape[-1] // POOLING**n_poolings
+        crop = derived_crop(n_left) if self.crop == "auto" else self.crop
+        if n_left - 2 * crop < 1:
+            raise ValueError(
+                f"windows of {x.shape[-1]} positions leave {n_left} behind {n_poolings} poolings, "
+                f"too few for a crop of {crop} a side"
+            )
+        x = self.dilated(self.tower(self.stem(x)))
+        x = self.pointwise(x[..., crop : n_left - crop])
+        x = functional.adaptive_avg_pool1d(x, 1) if self.pooling == "average" else torch.amax(x, -1, True)
+        latent: Tensor = self.norm(x.squeeze(-1))
+        return latent
