@@ -190,7 +190,7 @@ def metadata_weights(
     """Build the weights of both subspaces for the experiments of a store.
 
     Optional factors that the store lacks are left out, and so are factors of which nothing is known. A factor
-        If a factor that is not optional is absent, or no interacting factor of a subspace varies.
+    that is the same for all experiments stays where it is direct (its one value keeps its feature) and is left
     out where it would interact (it tells no experiment from another). What is left out is logged.
 
     Returns
@@ -200,7 +200,7 @@ def metadata_weights(
     Raises
     ------
     ConfigError
-        If a factor that is not optional is not in the store, or no interacting factor of a subspace varies.
+        If a factor that is not optional is absent, or no interacting factor of a subspace varies.
     """
     _refuse_absent(head, factors)
     codings = {
