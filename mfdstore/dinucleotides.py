@@ -56,7 +56,7 @@ def encode_bases(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uin
         return np.empty(0, np.uint8)
     pair = index[:-1] * np.uint8(5)
     pair += index[1:]
-    return _PAIR_CODE[pair]
+    return np.asarray(_PAIR_CODE[pair])
 
 
 def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -84,7 +84,7 @@ def reverse_complement(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     -------
     A new array of the same shape.
     """
-    return REVERSE_COMPLEMENT[codes[..., ::-1]]
+    return np.asarray(REVERSE_COMPLEMENT[codes[..., ::-1]])
 
 
 def one_hot(codes: NDArray[np.uint8], dtype: type[np.generic] = np.float32) -> NDArray[np.generic]:

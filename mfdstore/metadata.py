@@ -61,9 +61,9 @@ class Factor:
     def missing(self) -> NDArray[np.bool_]:
         """True where the value is not known, shape ``(experiment,)``."""
         if self.kind == "number":
-            return np.isnan(self.values)
+            return np.asarray(np.isnan(self.values))
         if self.kind == "date":
-            return np.isnat(self.values)
+            return np.asarray(np.isnat(self.values))
         return np.array([value is None for value in self.values], np.bool_)
 
     def categories(self) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Where the windows are: tiled bins, which of them are kept, the span a window reads, and the splits.
 
-A window is centred on a bin. With B the bin size and P the number of positions, a bin [s, s + B) has its centre
-at c = s + B // 2 and its window the positions [c - P // 2, c - P // 2 + P), which need one base more. All
-coordinates are 0-based and half-open. A window may reach over the chromosome's ends: what lies outside is blank.
+A window is centred on a bin. With B the bin size and P the number of positions, a bin [s, s + B) has its
+centre at c = s + B // 2 and its window the positions [c - P // 2, c - P // 2 + P), which need one base more.
+All coordinates are 0-based and half-open. A window may reach over the chromosome's ends: what lies outside
+is blank.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class WindowTable:
         return self.start + np.int32(self.bin_size)
 
     def first_position(self, n_positions: int) -> NDArray[np.int64]:
-        """Compute the first position of each window, unshifted; negative where it begins before the chromosome."""
+        """Compute each window's first position, unshifted; negative where it begins before the chromosome."""
         return self.start.astype(np.int64) + self.bin_size // 2 - n_positions // 2
 
     def rows(self, split: Split) -> NDArray[np.int64]:
@@ -84,7 +85,8 @@ def bins_with_blank(codes: NDArray[np.uint8], bin_size: int) -> NDArray[np.bool_
     """
     n_bins = len(codes) // bin_size
     blank = codes[: n_bins * bin_size].reshape(n_bins, bin_size) == BLANK
-    return blank.any(axis=1)
+    touched: NDArray[np.bool_] = blank.any(axis=1)
+    return touched
 
 
 def bins_touching(
@@ -106,7 +108,7 @@ def bins_touching(
     steps = np.zeros(n_bins + 1, np.int64)
     np.add.at(steps, np.minimum(starts // bin_size, n_bins), 1)
     np.add.at(steps, np.minimum((ends - 1) // bin_size + 1, n_bins), -1)
-    return np.cumsum(steps[:-1]) > 0
+    return np.asarray(np.cumsum(steps[:-1]) > 0)
 
 
 def split_by_chrom(chrom: str, valid: Sequence[str], test: Sequence[str]) -> Split:
@@ -125,8 +127,8 @@ def split_by_blocks(
 ) -> NDArray[np.int8]:
     """Cut one chromosome's windows in three contiguous blocks: train, valid, test, in this order.
 
-    Blocks are cut by number of windows. Bins that lie less than `gap` bp behind a cut go to the split ``gap``,
-    so that with a gap as wide as a window no base is read by windows of two splits.
+    Blocks are cut by number of windows. Bins less than `gap` bp behind a cut go to the split ``gap``, so
+    that with a gap as wide as a window no base is read by windows of two splits.
 
     Parameters
     ----------

@@ -1,0 +1,431 @@
+"""Sources to a store: reads, filters, labels, writes, and publishes the whole at once.
+
+A store grows in a hidden directory beside its final name and is renamed when it is whole, so a build that is
+killed leaves nothing under that name. What such a build leaves hidden, the next build on the machine removes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdstore import schema
+from mfdstore.dinucleotides import encode_chromosome
+from mfdstore.errors import ConfigError, SourceError, StoreError
+from mfdstore.genomes import Genome, some
+from mfdstore.labels import count_positive, label_bins, set_experiment
+from mfdstore.provenance import describe_file, versions
+from mfdstore.sources.bed import PEAK_ENDINGS, Intervals, peak_stem, read_intervals
+from mfdstore.sources.encode import ExperimentTable, read_experiments
+from mfdstore.sources.fasta import open_fasta
+from mfdstore.windows import bins_touching, bins_with_blank, split_by_blocks, split_by_chrom, tile
+from mfdstore.writer import StoreWriter
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files a store is built from.
+
+    Parameters
+    ----------
+    fasta
+        Reference genome.
+    peaks
+        Folder with one peak file an experiment, named by its accession.
+    metadata
+        The ENCODE portal's `metadata.tsv`.
+    report
+        Its experiment report, where the lab is.
+    blacklist
+        BED of regions to leave out.
+    """
+
+    fasta: Path
+    peaks: Path
+    metadata: Path
+    report: Path | None = None
+    blacklist: Path | None = None
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What decides the content of a store, besides its sources; sizes in bp.
+
+    Parameters
+    ----------
+    genome
+        Name of the assembly.
+    chroms
+        Chromosomes to build, by any of their names; empty means all of the FASTA.
+    bin_size
+        Width of the bin that carries the labels.
+    min_overlap
+        A single peak must overlap a bin by so much to label it.
+    min_experiments
+        So many experiments must label a bin for it to be kept.
+    valid_chroms, test_chroms
+        Chromosomes held out whole.
+    blocks
+        Fractions of train, valid and test to cut each chromosome by instead, in this order along it.
+    gap
+        Width of what is left unused between two blocks: as wide as a window.
+    allow_missing
+        Leave out experiments of the metadata that have no peak file, instead of stopping.
+    allow_empty
+        Keep experiments without a peak on the chosen chromosomes, instead of stopping.
+    """
+
+    genome: str
+    chroms: tuple[str, ...] = ()
+    bin_size: int = schema.DEFAULT_BIN_SIZE
+    min_overlap: int = schema.DEFAULT_MIN_OVERLAP
+    min_experiments: int = schema.DEFAULT_MIN_EXPERIMENTS
+    valid_chroms: tuple[str, ...] = ("chr8",)
+    test_chroms: tuple[str, ...] = ("chr9", "chr10")
+    blocks: tuple[float, float, float] | None = None
+    gap: int = schema.DEFAULT_POSITIONS
+    allow_missing: bool = False
+    allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        def check(sound: bool, option: str, found: object, expected: str) -> None:
+            if not sound:
+                raise ConfigError(option, found=str(found), expected=expected, remedy="Correct the option.")
+
+        check(self.bin_size >= 2, "--bin-size", self.bin_size, "2 bp or more")
+        check(
+            1 <= self.min_overlap <= self.bin_size,
+            "--min-overlap",
+            self.min_overlap,
+            f"1 bp to the bin size, {self.bin_size} bp",
+        )
+        check(self.min_experiments >= 0, "--min-experiments", self.min_experiments, "0 or more")
+        check(self.gap >= 0, "--gap", self.gap, "0 bp or more")
+        if self.blocks is not None:
+            sound = all(fraction >= 0 for fraction in self.blocks) and abs(sum(self.blocks) - 1) < 1e-9
+            check(sound, "--block-fractions", self.blocks, "three fractions that sum to 1")
+
+
+@dataclass
+class BuildCounts:
+    """How much came in, and how much each filter took."""
+
+    experiments: int = 0
+    peaks: int = 0
+    peaks_on_other_sequences: int = 0
+    bins: int = 0
+    bins_with_blank: int = 0
+    bins_blacklisted: int = 0
+    bins_below_min_experiments: int = 0
+    windows: int = 0
+    positive_pairs: int = 0
+    windows_by_split: dict[str, int] = field(default_factory=dict)
+    metadata: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build made: where, its digest, its counts."""
+
+    path: Path
+    digest: str
+    counts: BuildCounts
+
+
+def build_store(
+    sources: Sources,
+    out: Path,
+    settings: BuildSettings,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> BuildReport:
+    """Build a store from files and publish it under `out`.
+
+    Raises
+    ------
+    SourceError
+        If a source is not what it should be; see the readers.
+    ConfigError
+        If the settings leave nothing to build or a split without windows.
+    StoreError
+        If `out` exists.
+    """
+    with _published(out) as directory, open_fasta(sources.fasta) as fasta:
+        genome = Genome.from_fasta(settings.genome, fasta.sizes, str(sources.fasta))
+        chroms = genome.restrict(settings.chroms) if settings.chroms else tuple(genome.sizes)
+        table = read_experiments(sources.metadata, sources.report, settings.genome)
+        files = match_peak_files(sources.peaks, table, settings.allow_missing)
+        factors = table.factors.take(np.array([table.factors.experiments.index(name) for name in files]))
+        counts = BuildCounts(experiments=len(files), metadata=dict(table.counts))
+        counts.metadata["rows_without_peak_file"] = len(table.factors) - len(files)
+        peaks = _read_peaks(files, genome, table.md5, on_progress)
+        _check_peaks(sources.peaks, peaks, chroms, settings.allow_empty)
+        blacklist = read_intervals(sources.blacklist, genome) if sources.blacklist else None
+        counts.peaks = sum(file.n_intervals for file in peaks.values())
+        counts.peaks_on_other_sequences = sum(
+            file.n_intervals - sum(len(file.by_chrom[chrom][0]) for chrom in chroms if chrom in file.by_chrom)
+            for file in peaks.values()
+        )
+        writer = StoreWriter(directory, factors, chroms, [genome.sizes[chrom] for chrom in chroms])
+        for index, chrom in enumerate(chroms):
+            on_progress("chromosomes", index, len(chroms))
+            codes = encode_chromosome(fasta.bases(genome.fasta_names[chrom]))
+            writer.write_codes(chrom, codes)
+            starts, bits = _label_chromosome(chrom, codes, list(peaks.values()), blacklist, settings, counts)
+            split = _split(chrom, starts, genome, settings)
+            writer.append_windows(chrom, starts, split, bits)
+            for code, count in enumerate(np.bincount(split, minlength=len(schema.SPLITS))):
+                name = schema.SPLITS[code]
+                counts.windows_by_split[name] = counts.windows_by_split.get(name, 0) + int(count)
+        on_progress("chromosomes", len(chroms), len(chroms))
+        _check_counts(sources, settings, chroms, counts)
+        attributes = _attributes(sources, settings, table, peaks, blacklist, counts)
+        digest = writer.close(attributes, lambda done, total: on_progress("experiments", done, total))
+    return BuildReport(out, digest, counts)
+
+
+def match_peak_files(folder: Path, table: ExperimentTable, allow_missing: bool) -> dict[str, Path]:
+    """Find the peak file of each experiment, in the metadata's order.
+
+    Raises
+    ------
+    SourceError
+        If the folder is missing or holds no peak files, a file has no row, an experiment has two files, or has
+        none and `allow_missing` is false.
+    """
+    if not folder.is_dir():
+        raise SourceError(
+            folder,
+            found="no such folder",
+            expected="a folder of peak files",
+            remedy="Check the path given to --peaks.",
+        )
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = peak_stem(path)
+        if stem is None:
+            continue
+        if stem in found:
+            raise SourceError(
+                path,
+                found=f"a second file of {stem}, beside {found[stem].name}",
+                expected="one file an accession",
+                remedy="Remove one of the two.",
+            )
+        found[stem] = path
+    if not found:
+        raise SourceError(
+            folder,
+            found="no peak file",
+            expected=f"files <accession>{{{', '.join(PEAK_ENDINGS)}}}",
+            remedy="Check the path given to --peaks.",
+        )
+    strangers = sorted(set(found) - set(table.factors.experiments))
+    if strangers:
+        raise SourceError(
+            folder,
+            found=f"peak files without a row in the metadata: {some(strangers)}",
+            expected="one row of the genome's assembly for each file",
+            remedy="Add their rows, correct --genome, or move the files away.",
+        )
+    lacking = [name for name in table.factors.experiments if name not in found]
+    if lacking and not allow_missing:
+        raise SourceError(
+            folder,
+            found=f"no peak file for {len(lacking)} experiment(s) of the metadata: {some(lacking)}",
+            expected="one file for each row",
+            remedy="Download them, or pass --allow-missing to build without these experiments.",
+        )
+    return {name: found[name] for name in table.factors.experiments if name in found}
+
+
+def _read_peaks(
+    files: Mapping[str, Path], genome: Genome, md5: Mapping[str, str], on_progress: Progress
+) -> dict[str, Intervals]:
+    def read(name: str) -> Intervals:
+        intervals = read_intervals(files[name], genome)
+        if name in md5 and md5[name] != intervals.file.md5:
+            raise SourceError(
+                files[name],
+                found=f"md5 {intervals.file.md5}",
+                expected=f"{md5[name]}, as the metadata says",
+                remedy="Download the file again; if you changed it on purpose, correct its md5sum in the table.",
+            )
+        return intervals
+
+    peaks: dict[str, Intervals] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (name, intervals) in enumerate(zip(files, pool.map(read, files), strict=True), start=1):
+            peaks[name] = intervals
+            on_progress("peak files", done, len(files))
+    return peaks
+
+
+def _check_peaks(
+    folder: Path, peaks: Mapping[str, Intervals], chroms: Sequence[str], allow_empty: bool
+) -> None:
+    empty = [name for name, file in peaks.items() if not any(chrom in file.by_chrom for chrom in chroms)]
+    if empty and not allow_empty:
+        raise SourceError(
+            folder,
+            found=f"{len(empty)} experiment(s) without a peak on {some(chroms)}: {some(empty)}",
+            expected="a peak in each experiment",
+            remedy="Build more chromosomes, leave these files out, or pass --allow-empty to keep them.",
+        )
+
+
+def _label_chromosome(
+    chrom: str,
+    codes: NDArray[np.uint8],
+    peaks: Sequence[Intervals],
+    blacklist: Intervals | None,
+    settings: BuildSettings,
+    counts: BuildCounts,
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Give the starts and packed labels of the bins of one chromosome that pass all filters."""
+    starts = tile(len(codes), settings.bin_size)
+    bits = np.zeros((len(starts), schema.n_bytes(len(peaks))), np.uint8)
+    for index, file in enumerate(peaks):
+        if chrom in file.by_chrom:
+            labels = label_bins(
+                *file.by_chrom[chrom],
+                n_bins=len(starts),
+                bin_size=settings.bin_size,
+                min_overlap=settings.min_overlap,
+            )
+            set_experiment(bits, index, labels)
+    keep = count_positive(bits) >= settings.min_experiments
+    counts.bins += len(starts)
+    counts.bins_below_min_experiments += int((~keep).sum())
+    blank = bins_with_blank(codes, settings.bin_size)
+    counts.bins_with_blank += int((keep & blank).sum())
+    keep &= ~blank
+    if blacklist is not None and chrom in blacklist.by_chrom:
+        listed = bins_touching(len(starts), settings.bin_size, *blacklist.by_chrom[chrom])
+        counts.bins_blacklisted += int((keep & listed).sum())
+        keep &= ~listed
+    kept = bits[keep]
+    counts.windows += len(kept)
+    counts.positive_pairs += int(count_positive(kept).sum())
+    return starts[keep], kept
+
+
+def _split(
+    chrom: str, starts: NDArray[np.int32], genome: Genome, settings: BuildSettings
+) -> NDArray[np.int8]:
+    if settings.blocks is not None:
+        return split_by_blocks(
+            starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap
+        )
+    valid = [resolved for name in settings.valid_chroms if (resolved := genome.resolve(name))]
+    test = [resolved for name in settings.test_chroms if (resolved := genome.resolve(name))]
+    return np.full(len(starts), schema.SPLITS.index(split_by_chrom(chrom, valid, test)), np.int8)
+
+
+def _check_counts(
+    sources: Sources, settings: BuildSettings, chroms: Sequence[str], counts: BuildCounts
+) -> None:
+    if counts.windows == 0:
+        raise SourceError(
+            sources.peaks,
+            found=f"no bin left of {counts.bins:,}: {counts.bins_below_min_experiments:,} are labelled by fewer than "
+            f"{settings.min_experiments} experiments, {counts.bins_with_blank:,} hold an unknown base, "
+            f"{counts.bins_blacklisted:,} are blacklisted",
+            expected="at least one window",
+            remedy="Lower --min-experiments, or check that peaks and FASTA are of one assembly.",
+        )
+    empty = [split for split in ("train", "valid", "test") if counts.windows_by_split.get(split, 0) == 0]
+    if empty:
+        raise ConfigError(
+            "the splits",
+            found=f"no window for {' and '.join(empty)} on {some(chroms)}",
+            expected="windows in train, valid and test",
+            remedy="Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
+        )
+
+
+def _attributes(
+    sources: Sources,
+    settings: BuildSettings,
+    table: ExperimentTable,
+    peaks: Mapping[str, Intervals],
+    blacklist: Intervals | None,
+    counts: BuildCounts,
+) -> dict[str, Any]:
+    return {
+        "genome": settings.genome,
+        "bin_size": settings.bin_size,
+        "min_overlap": settings.min_overlap,
+        "min_experiments": settings.min_experiments,
+        "provenance": {
+            "settings": asdict(settings),
+            "fasta": asdict(describe_file(sources.fasta)),
+            "tables": [asdict(file) for file in table.files],
+            "blacklist": asdict(blacklist.file) if blacklist else None,
+            "peaks": {
+                name: asdict(file.file) | {"n_intervals": file.n_intervals, "n_elsewhere": file.n_elsewhere}
+                for name, file in peaks.items()
+            },
+            "empty_columns": list(table.empty_columns),
+            "counts": asdict(counts),
+            "versions": versions(),
+        },
+    }
+
+
+@contextmanager
+def _published(out: Path) -> Iterator[Path]:
+    """Give a hidden directory beside `out`, renamed to it on success and removed on failure."""
+    if out.exists() or out.is_symlink():
+        raise _exists(out)
+    if not out.parent.is_dir():
+        raise StoreError(
+            out,
+            found=f"no folder {out.parent}",
+            expected="an existing folder to write to",
+            remedy="Create it first.",
+        )
+    owner = f"{socket.gethostname()}-"
+    for left in out.parent.glob(f".{out.name}.building-{owner}*"):
+        number = left.name.rpartition("-")[2]
+        if number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    directory = out.parent / f".{out.name}.building-{owner}{os.getpid()}"
+    try:
+        yield directory
+        if out.exists():
+            raise _exists(out)
+        directory.rename(out)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _exists(out: Path) -> StoreError:
+    return StoreError(
+        out,
+        found="something there already",
+        expected="a name that is free",
+        remedy="Remove it, or choose another name for --out.",
+    )

@@ -1,0 +1,228 @@
+"""Intervals from BED, narrowPeak and broadPeak files, plain or gzip.
+
+The fast path lets polars parse the whole file; only a file at fault is read a second time, line by line, to
+say where the fault is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mfdstore.errors import SourceError
+from mfdstore.genomes import Genome, some
+from mfdstore.provenance import SourceFile, describe_bytes
+from mfdstore.sources.fasta import GZIP_MAGIC
+
+PEAK_ENDINGS: Final = tuple(
+    f".{kind}{packed}" for kind in ("bed", "narrowPeak", "broadPeak") for packed in ("", ".gz")
+)
+_COMMENTS: Final = ("#", "track", "browser")
+_INTEGER: Final = re.compile(r"[+-]?\d+")
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of one file by chromosome, 0-based half-open bp.
+
+    Parameters
+    ----------
+    file
+        Name, size and digest of the file read.
+    by_chrom
+        For each chromosome of the genome that occurs: starts and ends, int64, shape ``(interval,)`` each.
+    n_intervals
+        How many there are in the whole file.
+    n_elsewhere
+        How many lie on sequences that the genome does not have, and so were left out.
+    """
+
+    file: SourceFile
+    by_chrom: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    n_intervals: int
+    n_elsewhere: int
+
+
+def read_intervals(path: Path, genome: Genome) -> Intervals:
+    """Read the first three columns of a BED-like file and hold them against the genome.
+
+    Lines that start with ``#``, ``track`` or ``browser`` are comments, as in the format's specification.
+
+    Raises
+    ------
+    SourceError
+        If the file is missing, truncated, has no intervals, or any line is not an interval within its
+        chromosome; the message names the line. Also if no chromosome's name is known to the genome.
+    """
+    raw, content = _read(path)
+    file = describe_bytes(path.name, raw)
+    table = _parse(content)
+    if table is None:
+        raise _find_fault(path, content, genome)
+    if table.is_empty():
+        raise SourceError(
+            path,
+            found="no intervals",
+            expected="at least one line of chromosome, start and end",
+            remedy="Leave this file out, or download it again if it should hold peaks.",
+        )
+    by_chrom: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    n_elsewhere = 0
+    for (name,), rows in table.partition_by("chrom", as_dict=True, maintain_order=True).items():
+        chrom = genome.resolve(str(name))
+        starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
+        limit = genome.sizes[chrom] if chrom is not None else np.iinfo(np.int64).max
+        if (starts < 0).any() or (starts >= ends).any() or (ends > limit).any():
+            raise _find_fault(path, content, genome)
+        if chrom is None:
+            n_elsewhere += len(starts)
+        elif chrom in by_chrom:
+            before = by_chrom[chrom]
+            by_chrom[chrom] = (np.concatenate([before[0], starts]), np.concatenate([before[1], ends]))
+        else:
+            by_chrom[chrom] = (starts, ends)
+    if not by_chrom:
+        raise SourceError(
+            path,
+            found=f"chromosomes {some(table['chrom'].unique(maintain_order=True).to_list())}",
+            expected=f"names of the FASTA: {some(genome.sizes)}",
+            remedy="Use files of one assembly, or rename the chromosomes of one of the two.",
+        )
+    return Intervals(file, by_chrom, len(table), n_elsewhere)
+
+
+def peak_stem(path: Path) -> str | None:
+    """Give a peak file's name without its ending (its accession); `None` for any other file."""
+    for ending in PEAK_ENDINGS:
+        if path.name.endswith(ending) and not path.name.startswith("."):
+            return path.name[: -len(ending)]
+    return None
+
+
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """Read a file as it lies on disk, and what it says."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            path,
+            found=f"no readable file ({error.strerror})",
+            expected="a BED, narrowPeak or broadPeak file",
+            remedy="Check the path, or download the file.",
+        ) from error
+    if not raw.startswith(GZIP_MAGIC):
+        return raw, raw
+    try:
+        return raw, gzip.decompress(raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SourceError(
+            path,
+            found=f"a gzip file that breaks off or is damaged ({error})",
+            expected="a whole file",
+            remedy="Download it again.",
+        ) from error
+
+
+def _parse(content: bytes) -> pl.DataFrame | None:
+    """Parse chromosome, start and end; `None` where anything looks wrong."""
+    if b"\r" in content:
+        return None
+    if content.startswith((b"track", b"browser", b"#")) or b"\ntrack" in content or b"\nbrowser" in content:
+        lines = (line for line in content.split(b"\n") if not line.startswith((b"#", b"track", b"browser")))
+        content = b"\n".join(lines)
+    if not content.strip():
+        return pl.DataFrame(schema={"chrom": pl.String, "start": pl.Int64, "end": pl.Int64})
+    try:
+        table = pl.read_csv(
+            io.BytesIO(content),
+            has_header=False,
+            infer_schema=False,
+            separator="\t",
+            quote_char=None,
+            comment_prefix="#",
+            columns=[0, 1, 2],
+        )
+        # renamed by place: how polars numbers nameless columns depends on its version
+        table.columns = ["chrom", "start", "end"]
+        table = table.cast({"start": pl.Int64, "end": pl.Int64})
+    except (pl.exceptions.PolarsError, IndexError, ValueError):
+        return None
+    return None if _has_gaps(table) else table
+
+
+def _has_gaps(table: pl.DataFrame) -> bool:
+    return bool(table.null_count().sum_horizontal().item()) or bool((table["chrom"] == "").any())
+
+
+def _find_fault(path: Path, content: bytes, genome: Genome) -> SourceError:
+    """Read line by line and describe the first line that is not an interval."""
+
+    def fault(number: int, found: str, expected: str, remedy: str) -> SourceError:
+        return SourceError(path, line=number, found=found, expected=expected, remedy=remedy)
+
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), start=1):
+        if line.endswith("\r"):
+            return fault(
+                number,
+                "a line that ends in CR LF, as Windows writes it",
+                "lines that end in LF",
+                "Convert the file, for example with: sed -i 's/\\r$//' FILE (gunzip it first).",
+            )
+        if not line or line.startswith(_COMMENTS):
+            if not line and number <= content.count(b"\n"):
+                return fault(number, "an empty line", "chromosome, start and end", "Remove the line.")
+            continue
+        problem = _line_fault(line, genome.resolve, genome.sizes)
+        if problem is not None:
+            return fault(number, *problem)
+    return SourceError(
+        path,
+        found="text that is not a table of intervals",
+        expected="tab-separated chromosome, start and end",
+        remedy="Check that this is a BED, narrowPeak or broadPeak file.",
+    )
+
+
+def _line_fault(
+    line: str, resolve: Callable[[str], str | None], sizes: Mapping[str, int]
+) -> tuple[str, str, str] | None:
+    """Say what is found, what is expected and what to do about one line; `None` if it is sound."""
+    cells = line.split("\t")
+    if len(cells) < 3:
+        return (
+            f"{len(cells)} column(s) in {line[:60]!r}",
+            "at least 3, separated by tabs",
+            "Put tabs between columns.",
+        )
+    chrom, start_text, end_text = cells[:3]
+    if not chrom:
+        return "an empty chromosome name", "a name", "Correct or remove the line."
+    for what, text in (("start", start_text), ("end", end_text)):
+        if not _INTEGER.fullmatch(text):
+            remedy = "If this is a header line, remove it or begin it with '#'; otherwise correct the number."
+            return f"{text[:40]!r} as {what}", "a whole number", remedy
+    start, end = int(start_text), int(end_text)
+    if start < 0 or start >= end:
+        return (
+            f"start {start} and end {end}",
+            "0 <= start < end (0-based, half-open)",
+            "Correct or remove the line.",
+        )
+    known = resolve(chrom)
+    if known is not None and end > sizes[known]:
+        return (
+            f"an interval to {end:,}",
+            f"at most {sizes[known]:,}, the length of {known}",
+            "Check that the peaks and the FASTA are of one assembly.",
+        )
+    return None

@@ -1,0 +1,230 @@
+"""One store on disk, opened for reading; docs/format.md describes what lies there.
+
+The same arrays open with plain `xarray.open_zarr`; `Store` is the thin, checked way to them that the loader,
+`verify` and the xarray engine share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from mfdstore import schema
+from mfdstore.errors import StoreError
+from mfdstore.labels import unpack_labels
+from mfdstore.metadata import Factor, FactorTable
+from mfdstore.windows import WindowTable
+
+
+class Store:
+    """A read-only view of a store.
+
+    Opening reads the attributes only; each array is read when it is asked for. Arrays that are small beside the
+    labels (windows, factors) are kept once read.
+
+    Parameters
+    ----------
+    path
+        Of the store's directory.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, it is not one of ours, of a newer format version, or its attributes are damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._group = _open_group(self.path)
+        self.attributes = _read_attributes(self.path, self._group)
+        try:
+            self.genome: str = self.attributes["genome"]
+            self.bin_size: int = self.attributes["bin_size"]
+            self.min_overlap: int = self.attributes["min_overlap"]
+            self.min_experiments: int = self.attributes["min_experiments"]
+            self.chroms: tuple[str, ...] = tuple(self.attributes["chroms"])
+            self.chrom_sizes: tuple[int, ...] = tuple(self.attributes["chrom_sizes"])
+            self.n_windows: int = self.attributes["n_windows"]
+            self.n_experiments: int = self.attributes["n_experiments"]
+            self.digest: str = self.attributes["digest"]
+            self.array_digests: Mapping[str, str] = self.attributes["array_digests"]
+            self.provenance: Mapping[str, Any] = self.attributes["provenance"]
+        except KeyError as error:
+            raise _damaged(self.path, f"no attribute {error}") from error
+
+    @cached_property
+    def experiments(self) -> tuple[str, ...]:
+        """Accessions, in the order of the labels' bits."""
+        return tuple(str(name) for name in self.read(schema.EXPERIMENT))
+
+    @cached_property
+    def windows(self) -> WindowTable:
+        """Where the windows are, and the split of each."""
+        return WindowTable(
+            self.chroms,
+            self.read(schema.CHROM),
+            self.read(schema.START),
+            self.read(schema.SPLIT),
+            self.bin_size,
+        )
+
+    @cached_property
+    def factors(self) -> FactorTable:
+        """What is known of the experiments."""
+        factors = []
+        for entry in self.attributes["factors"]:
+            stored = self.read(entry["name"])
+            values = decode_values(entry["kind"], stored)
+            factors.append(Factor(entry["name"], entry["kind"], entry["role"], values, entry["unit"]))
+        return FactorTable(self.experiments, tuple(factors))
+
+    @cached_property
+    def n_positive(self) -> NDArray[np.int32]:
+        """Count of experiments that label each window, shape ``(window,)``."""
+        return self.read(schema.N_POSITIVE)
+
+    def codes(self, chrom: str) -> NDArray[np.uint8]:
+        """Read the dinucleotide codes of one chromosome, shape ``(position,)``; the last one is blank.
+
+        Raises
+        ------
+        StoreError
+            If the store has no such chromosome, or the array is damaged.
+        """
+        if chrom not in self.chroms:
+            raise StoreError(
+                self.path,
+                found=f"no chromosome {chrom!r}",
+                expected=f"one of {', '.join(self.chroms)}",
+                remedy="Use the store's names; `mfdstore info` lists them.",
+            )
+        return self.read(f"{schema.SEQUENCE}/{chrom}")
+
+    def label_bits(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint8]:
+        """Read packed labels of consecutive windows.
+
+        Returns
+        -------
+        Shape ``(window, label_byte)``; 8 experiments a byte, the first in the high bit.
+        """
+        return self.read(schema.LABEL_BITS, slice(start, stop))
+
+    def labels_of(self, experiment: int) -> NDArray[np.bool_]:
+        """Read one experiment's labels over all windows, in one read, shape ``(window,)``."""
+        bits = self.read(schema.LABEL_BITS_BY_EXPERIMENT, experiment)
+        return unpack_labels(bits, self.n_windows)
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """Give the zarr array behind a name of the format.
+
+        Raises
+        ------
+        StoreError
+            If it is missing.
+        """
+        try:
+            node = self._group[name]
+        except KeyError as error:
+            raise _damaged(self.path, f"no array {name}") from error
+        except (ValueError, TypeError, OSError) as error:
+            raise _damaged(self.path, f"array {name} with damaged metadata ({error})") from error
+        if not isinstance(node, zarr.Array):
+            raise _damaged(self.path, f"{name} that is no array")
+        return node
+
+    def read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:
+        """Read (part of) an array; every chunk's checksum is tested on the way.
+
+        Raises
+        ------
+        StoreError
+            If a chunk is damaged; the message names the array.
+        """
+        array = self.array(name)
+        try:
+            return np.asarray(array[selection])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise _damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
+
+
+def decode_values(kind: schema.Kind, stored: NDArray[Any]) -> NDArray[Any]:
+    """Turn a factor's stored values into those of `metadata.Factor`; the empty string is a missing value.
+
+    Parameters
+    ----------
+    kind
+        Of the factor.
+    stored
+        Strings, or float64 numbers, or float64 days since 1970-01-01; shape ``(experiment,)``.
+    """
+    if kind == "number":
+        return stored.astype(np.float64)
+    if kind == "date":
+        days = np.where(np.isnan(stored), 0, stored).astype(np.int64).astype("datetime64[D]")
+        days[np.isnan(stored)] = np.datetime64("NaT")
+        return days
+    values = np.empty(len(stored), object)
+    for index, text in enumerate(stored):
+        if text == "":
+            values[index] = None
+        else:
+            values[index] = (
+                tuple(text.split(schema.MULTI_SEPARATOR)) if kind == "multi_category" else str(text)
+            )
+    return values
+
+
+def _open_group(path: Path) -> zarr.Group:
+    if not path.is_dir():
+        raise StoreError(
+            path,
+            found="no directory",
+            expected="a store made by `mfdstore build`",
+            remedy="Check the path.",
+        )
+    try:
+        return zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, OSError) as error:
+        raise StoreError(
+            path,
+            found="a directory that is no Zarr version 3 group",
+            expected="a store made by `mfdstore build`",
+            remedy="Check the path; build the store again if its zarr.json was lost.",
+        ) from error
+
+
+def _read_attributes(path: Path, group: zarr.Group) -> Mapping[str, Any]:
+    attributes = group.attrs.asdict().get(schema.ATTRIBUTES)
+    if not isinstance(attributes, dict) or attributes.get("format") != schema.FORMAT_NAME:
+        raise StoreError(
+            path,
+            found="a Zarr group of another kind",
+            expected="a store made by `mfdstore build`",
+            remedy="Check the path.",
+        )
+    version = attributes.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise _damaged(path, f"format version {version!r}")
+    if version > schema.FORMAT_VERSION:
+        raise StoreError(
+            path,
+            found=f"format version {version}",
+            expected=f"at most {schema.FORMAT_VERSION}, which this mfd reads",
+            remedy="Install a newer mfd (pip install --upgrade mfd).",
+        )
+    return attributes
+
+
+def _damaged(path: Path, found: str) -> StoreError:
+    return StoreError(
+        path,
+        found=found,
+        expected="a whole store",
+        remedy="`mfdstore verify` lists what is damaged; build the store again.",
+    )

@@ -1,0 +1,21 @@
+"""Shared by all tests: where real data is, and how hard hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("mfd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mfd")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with real data and golden answers; the test is skipped where it is not set."""
+    folder = os.environ.get("MFD_REAL_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("MFD_REAL_DATA names no folder: this test reads real data")
+    return Path(folder)
