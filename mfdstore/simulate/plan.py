@@ -1,0 +1,244 @@
+"""The plan of a simulated world: its factors, their motifs, and which experiments were done by whom and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import product
+from typing import Final, Literal
+
+import numpy as np
+
+from mfdstore.schema import Role
+from mfdstore.simulate.motifs import Motif, draw_motif
+from mfdstore.simulate.settings import SimulationSettings
+
+FeatureKind = Literal["target", "histone", "biosample", "lab", "drift"]
+
+TF_ASSAY: Final = "TF ChIP-seq"
+HISTONE_ASSAY: Final = "Histone ChIP-seq"
+ACCESSIBLE_ASSAYS: Final = ("DNase-seq", "ATAC-seq")
+
+# preference for GC in logits per standard deviation of GC; the two accessibility assays pull opposite ways
+_GC_STRENGTH: Final = {TF_ASSAY: 0.5, HISTONE_ASSAY: -0.5, "DNase-seq": 1.3, "ATAC-seq": -1.3}
+_KMER_STRENGTH: Final = 5.5
+_DRIFT_STRENGTH: Final = 5.5
+_QUALITY_SPREAD: Final = 0.3
+_CAMPAIGNS: Final = (2012, 2016, 2020)
+_MOTIF_WIDTH: Final[dict[FeatureKind, int]] = {
+    "target": 12,
+    "histone": 12,
+    "biosample": 10,
+    "lab": 10,
+    "drift": 14,
+}
+_TISSUES: Final = (
+    ("liver", "tissue", "adult", "53 years"),
+    ("heart", "tissue", "embryonic", "15 weeks"),
+    ("lymphoblast", "cell line", "adult", "31 years"),
+    ("lung", "tissue", "child", "4 years"),
+    ("keratinocyte", "primary cell", "newborn", ""),
+    ("spleen", "tissue", "adult", "37 years"),
+    ("myoblast", "cell line", "adult", "22 years"),
+    ("stomach", "tissue", "embryonic", "98 days"),
+    ("monocyte", "primary cell", "adult", "40 years"),
+    ("kidney", "tissue", "child", "15 years"),
+)
+_LABS: Final = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ivy", "Juniper")
+
+
+@dataclass(frozen=True)
+class Biosample:
+    """A biosample as the portal describes it; an empty age is not known."""
+
+    name: str
+    term_id: str
+    type: str
+    life_stage: str
+    age: str
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that is planted in the sequence: the motif by which one factor's value acts.
+
+    Parameters
+    ----------
+    kind
+        Which factor it belongs to.
+    name
+        Value of the factor: a target, a biosample, a lab, or ``older`` of the drift.
+    motif
+        By which it is recognised.
+    """
+
+    kind: FeatureKind
+    name: str
+    motif: Motif
+
+    @property
+    def role(self) -> Role:
+        """Whether it is biology or technique."""
+        return "technical" if self.kind in ("lab", "drift") else "biological"
+
+    @property
+    def factor(self) -> str:
+        """Metadata factor that it belongs to, in the house's words."""
+        return {"histone": "target", "drift": "year"}.get(self.kind, self.kind)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One peak file to be: who measured what, and how strongly each bias acts on it.
+
+    Parameters
+    ----------
+    file, accession
+        Accessions of the peak file and of its experiment.
+    assay, target, biosample, lab
+        Values of its factors; the target is empty for accessibility assays.
+    replicate
+        Number of this measurement among those of the same assay, target and biosample, from 1.
+    released
+        Date of release.
+    gc_strength
+        Logits per standard deviation of local GC.
+    kmer_strength, drift_strength
+        Logits added where the lab's sequence, or that of the drift, stands.
+    quality
+        Logits added where its biology is active.
+    lacks_date, lacks_report
+        Left out of the metadata on purpose: the date; the row of the report, and with it lab and life stage.
+    """
+
+    file: str
+    accession: str
+    assay: str
+    target: str
+    biosample: str
+    lab: str
+    replicate: int
+    released: date
+    gc_strength: float
+    kmer_strength: float
+    drift_strength: float
+    quality: float
+    lacks_date: bool
+    lacks_report: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All factors and all experiments of a simulated world."""
+
+    biosamples: tuple[Biosample, ...]
+    labs: tuple[str, ...]
+    features: tuple[Feature, ...]
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets: transcription factors, then histone marks."""
+        return tuple(feature.name for feature in self.features if feature.factor == "target")
+
+    def columns(self, *kinds: FeatureKind) -> list[int]:
+        """List the indices of the features of these kinds."""
+        return [index for index, feature in enumerate(self.features) if feature.kind in kinds]
+
+    def column(self, factor: str, name: str) -> int:
+        """Find the index of the feature of one factor's value."""
+        for index, feature in enumerate(self.features):
+            if (feature.factor, feature.name) == (factor, name):
+                return index
+        raise KeyError((factor, name))
+
+
+def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
+    """Draw the motifs and lay out the experiments.
+
+    Every assay, target and biosample is measured by `n_replicates` different labs, which rotate so that labs
+    and targets are as good as unrelated; `confounding` then moves measurements to the biosample's home lab.
+    Dates fall into three campaigns of equal size, by chance, so that the year says nothing about biology.
+    """
+    biosamples = tuple(
+        Biosample(f"simulated {name}", f"SIM:{number:07d}", kind, life_stage, age)
+        for number, (name, kind, life_stage, age) in enumerate(_TISSUES[: settings.n_biosamples], start=1)
+    )
+    labs = tuple(f"{name}, Simulated University" for name in _LABS[: settings.n_labs])
+    features = _draw_features(settings, biosamples, labs, rng)
+    measured = [(TF_ASSAY, feature.name) for feature in features if feature.kind == "target"]
+    measured += [(HISTONE_ASSAY, feature.name) for feature in features if feature.kind == "histone"]
+    measured += [(assay, "") for assay in ACCESSIBLE_ASSAYS]
+
+    n_experiments = len(measured) * settings.n_biosamples * settings.n_replicates
+    campaigns = rng.permutation(np.resize(np.array(_CAMPAIGNS), n_experiments))
+    lacking = rng.permutation(n_experiments)
+    n_lacking = int(np.ceil(settings.missing * n_experiments))
+    experiments = []
+    rows = _rotate_labs(len(measured), settings, rng)
+    for row, (measurement, sample, replicate, lab) in enumerate(rows):
+        assay, target = measured[measurement]
+        year = int(campaigns[row])
+        age = (max(_CAMPAIGNS) - year) / (max(_CAMPAIGNS) - min(_CAMPAIGNS))
+        experiments.append(
+            Experiment(
+                file=f"SIMFF{row:03d}{_letters(row)}",
+                accession=f"SIMSR{row:03d}{_letters(row + 7)}",
+                assay=assay,
+                target=target,
+                biosample=biosamples[sample].name,
+                lab=labs[lab],
+                replicate=replicate + 1,
+                released=date(year, 1, 1) + timedelta(days=int(rng.integers(365))),
+                gc_strength=settings.gc_bias * _GC_STRENGTH[assay],
+                kmer_strength=settings.kmer_bias * _KMER_STRENGTH,
+                drift_strength=settings.drift_bias * _DRIFT_STRENGTH * age,
+                quality=float(rng.normal(0.0, _QUALITY_SPREAD)),
+                lacks_date=row in lacking[:n_lacking],
+                lacks_report=row in lacking[n_lacking : 2 * n_lacking],
+            )
+        )
+    return Plan(biosamples, labs, features, tuple(experiments))
+
+
+def _draw_features(
+    settings: SimulationSettings,
+    biosamples: tuple[Biosample, ...],
+    labs: tuple[str, ...],
+    rng: np.random.Generator,
+) -> tuple[Feature, ...]:
+    named: list[tuple[FeatureKind, str]] = [
+        *(("target", f"SIMTF{number}") for number in range(1, settings.n_targets + 1)),
+        *(("histone", f"H3SIM{number}") for number in range(1, settings.n_histone_targets + 1)),
+        *(("biosample", biosample.name) for biosample in biosamples),
+        *(("lab", lab) for lab in labs),
+        ("drift", "older"),
+    ]
+    motifs: list[Motif] = []
+    for kind, name in named:
+        label = name.split(",")[0].replace(" ", "_")
+        label = label if kind in ("target", "histone") else f"{kind}.{label}"
+        motifs.append(draw_motif(label, _MOTIF_WIDTH[kind], motifs, rng=rng, only_at=kind == "drift"))
+    return tuple(Feature(kind, name, motif) for (kind, name), motif in zip(named, motifs, strict=True))
+
+
+def _rotate_labs(
+    n_measured: int, settings: SimulationSettings, rng: np.random.Generator
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield measurement, biosample, replicate and lab of every experiment."""
+    for measurement, sample in product(range(n_measured), range(settings.n_biosamples)):
+        first = measurement + sample + measurement // settings.n_labs
+        labs = [(first + replicate) % settings.n_labs for replicate in range(settings.n_replicates)]
+        home = sample % settings.n_labs
+        # a lab does not measure the same thing twice, so there is at most one place to give away
+        if home not in labs and rng.random() < settings.confounding:
+            labs[int(rng.integers(len(labs)))] = home
+        for replicate, lab in enumerate(labs):
+            yield measurement, sample, replicate, lab
+
+
+def _letters(number: int) -> str:
+    """Write a number as three letters, as accessions have them."""
+    scattered = (number * 7919 + 4242) % 26**3
+    return "".join(chr(ord("A") + scattered // 26**power % 26) for power in (2, 1, 0))
