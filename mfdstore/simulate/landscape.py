@@ -12,6 +12,7 @@ background  nothing at all: a place where chance and GC preference may still cal
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -39,15 +40,15 @@ _GC_SPREAD: Final = 0.07
 _GC_MEMORY: Final = 0.8
 
 # planted in a million bases, beside the elements
-_ARTEFACTS_OF_A_LAB: Final = 45.0
-_DRIFT: Final = 60.0
+_ARTEFACTS_OF_A_LAB: Final = 32.0
+_DRIFT: Final = 45.0
 _BACKGROUND: Final = 150.0
 
 # presence of motifs in an element
-_TARGETS_OF_AN_ELEMENT: Final = 1.5
+_TARGETS_OF_AN_ELEMENT: Final = 2.0
 _P_OPEN: Final = 0.45
-_P_LAB: Final = 0.04
-_P_DRIFT: Final = 0.04
+_P_LAB: Final = 0.03
+_P_DRIFT: Final = 0.03
 _P_DECOY: Final = 0.08
 
 
@@ -246,7 +247,7 @@ def _clear_of(center: NDArray[np.int64], spans: Spans) -> NDArray[np.bool_]:
     """Find the places that keep their distance from every span, shape ``(place,)``."""
     opened = np.searchsorted(spans.start - _CLEARANCE, center, side="right")
     closed = np.searchsorted(spans.end + _CLEARANCE, center, side="right")
-    return opened == closed
+    return np.asarray(opened == closed, np.bool_)
 
 
 def _draw_loci(
@@ -257,8 +258,8 @@ def _draw_loci(
         [settings.elements_per_mb, _ARTEFACTS_OF_A_LAB * len(plan.labs), _DRIFT, _BACKGROUND], np.float64
     )
     kinds, centers = [], []
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
-        room = int(last - first) - 2 * _MARGIN
+    for first, last in pairwise(offsets.tolist()):
+        room = last - first - 2 * _MARGIN
         counts = np.rint(per_mb * 1e-6 * (last - first)).astype(np.int64)
         # with more loci than fit loosely, all kinds are thinned alike
         counts = np.floor(counts * min(1.0, 0.8 * room / MIN_SPACING / counts.sum())).astype(np.int64)

@@ -1,9 +1,9 @@
 """Motifs: probability matrices with a core, instances drawn from them, and their scores.
 
-A motif has core positions, where nearly always the consensus base stands, and others that are looser. Scores are
-log2 odds against equal base frequencies, summed over positions (bits). A site is functional if its score lies
-at most `SLACK` bits below the best possible: one loose base may differ, none of the core may. That makes "one base
-decides" a plain rule, which the variants rely on.
+A motif has core positions, where nearly always the consensus base stands, and others that are looser. Scores
+are log2 odds against equal base frequencies, summed over positions (bits). A site is functional if its score
+lies at most `SLACK` bits below the best possible: one loose base may differ, none of the core may. That makes
+"one base decides" a plain rule, which the variants rely on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mfdstore.dinucleotides import BASES
 CORE_PROBABILITY: Final = 0.99
 LOOSE_PROBABILITY: Final = 0.90
 SLACK: Final = 6.0
-"""Bits that a functional site may lack: more than one loose mismatch costs (4.75), less than a core one (8.21)."""
+"""Bits that a functional site may lack: more than a loose mismatch costs (4.75), less than a core one (8.21)."""
 _MAX_SIMILARITY: Final = 0.7
 _MIN_OVERLAP: Final = 7
 

@@ -2,12 +2,13 @@
 
 The logit of a call of experiment e at locus i is a sum over causes::
 
-    BASE + active * (BIOLOGY + quality + affinity)       its target binds in its biosample, or the element is open
+    BASE + active * (BIOLOGY + quality + affinity)       its target binds in its biosample (or it is open)
          + gc_strength * gc_score                        preference of its assay
          + kmer_strength * [its lab's sequence is here]  preference of its lab
          + drift_strength * [the repeat is here]         what older experiments call too much
 
-and of what is called a share `dropout` is lost. Peaks at random places and in blacklisted regions come on top.
+and of what is called a share `dropout` is lost. Peaks at random places and in blacklisted regions come on
+top.
 """
 
 from __future__ import annotations

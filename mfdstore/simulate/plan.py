@@ -1,4 +1,4 @@
-"""The plan of a simulated world: its factors, their motifs, and which experiments were done by whom and when."""
+"""The plan of a simulated world: its factors, their motifs, and which experiments were done where and when."""
 
 from __future__ import annotations
 

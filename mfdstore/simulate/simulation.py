@@ -254,5 +254,5 @@ def _write_gzip(path: Path, text: str) -> FileFacts:
 
 
 def _write_bgzip(path: Path, content: bytes) -> None:
-    with pysam.BGZFile(os.fspath(path), "wb") as stream:
+    with pysam.BGZFile(os.fspath(path), "wb", None) as stream:
         stream.write(content)

@@ -64,9 +64,9 @@ class Enhancers:
 def draw_variants(landscape: Landscape, plan: Plan, rng: np.random.Generator) -> list[Variant]:
     """Draw variants in core bases of planted sites, and a matched neutral one for each.
 
-    ``break`` hits a functional site of a target in an element that some biosample opens, ``make`` mends a decoy
-    there, ``technical`` hits a lab's sequence. The neutral partner lies within the same locus outside all sites
-    and changes the same base to the same other one; where there is none, the variant is left out.
+    ``break`` hits a functional site of a target in an element that some biosample opens, ``make`` mends a
+    decoy there, ``technical`` hits a lab's sequence. The neutral partner lies within the same locus outside
+    all sites and changes the same base to the same other one; where there is none, the variant is left out.
 
     Returns
     -------

@@ -27,8 +27,8 @@ sites.tsv        every planted motif site, decoys included
     motif              name in motifs.meme
     score              log2 odds in bits against equal base frequencies
     functional         0: a decoy, one core base is wrong, it does nothing
-    active             1: it acts. A target's site must be functional and stand in an element that at least one
-                       biosample opens; all others act wherever they are functional
+    active             1: it acts. A target's site must be functional and stand in an element that at least
+                       one biosample opens; all others act wherever they are functional
     biosamples         of a target's site: the biosamples it binds in, separated by semicolons
     locus locus_kind   number and kind of the place: element, artefact, drift
     gc_score           GC of the 1024 bp around it, in standard deviations from the mean of all loci
@@ -36,15 +36,15 @@ sites.tsv        every planted motif site, decoys included
 factors.tsv      every factor's value that acts, with its role
     role factor name
     motif threshold    by which sequence it acts, and from which score in bits a site is functional
-    strength           of technical values, in logits: per standard deviation of GC for an assay; where its
-                       sequence stands for a lab; for the oldest experiments, where the repeat stands, for the year
+    strength           of technical values, in logits: of an assay per standard deviation of GC; of a lab where
+                       its sequence stands; of the year where the repeat stands, for the oldest experiments
 
 experiments.tsv  every experiment with its true factors, also those left out of the metadata on purpose
     file experiment assay target biosample lab released replicate
     gc_strength kmer_strength drift_strength quality   logits, see factors.tsv; quality adds to its biology
     lacks_date lacks_report                            1: left out of metadata.tsv; of experiment_report.tsv
-    n_peaks n_biological n_technical n_random          peaks in all; where its biology is active; at other loci,
-                                                       that is by technique alone; at random places
+    n_peaks n_biological n_technical n_random          peaks in all; where its biology is active; at other
+                                                       loci, that is by technique alone; at random places
 
 bins.tsv.gz      one row a 128 bp bin, tiled from each chromosome's first base, and 0/1 columns
     chrom start
