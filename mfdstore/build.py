@@ -1,17 +1,13 @@
 """Sources to a store: reads, filters, labels, writes, and publishes the whole at once.
 
-A store grows in a hidden directory beside its final name and is renamed when it is whole, so a build that is
-killed leaves nothing under that name. What such a build leaves hidden, the next build on the machine removes.
+A store is published under its name only when it is whole (see `publish`): a build that is killed leaves nothing.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,11 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.dinucleotides import encode_chromosome
-from mfdstore.errors import ConfigError, SourceError, StoreError
-from mfdstore.genomes import Genome, some
+from mfdstore.errors import ConfigError, SourceError
+from mfdstore.genomes import Genome, find_assembly, some, usual_name
 from mfdstore.labels import count_positive, label_bins, set_experiment
 from mfdstore.provenance import describe_file, versions
+from mfdstore.publish import published
 from mfdstore.sources.bed import PEAK_ENDINGS, Intervals, peak_stem, read_intervals
 from mfdstore.sources.encode import ExperimentTable, read_experiments
 from mfdstore.sources.fasta import open_fasta
@@ -162,7 +159,7 @@ def build_store(
     StoreError
         If `out` exists.
     """
-    with _published(out) as directory, open_fasta(sources.fasta) as fasta:
+    with published(out) as directory, open_fasta(sources.fasta) as fasta:
         genome = Genome.from_fasta(settings.genome, fasta.sizes, str(sources.fasta))
         chroms = genome.restrict(settings.chroms) if settings.chroms else tuple(genome.sizes)
         table = read_experiments(sources.metadata, sources.report, settings.genome)
@@ -329,9 +326,27 @@ def _split(
         return split_by_blocks(
             starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap
         )
-    valid = [resolved for name in settings.valid_chroms if (resolved := genome.resolve(name))]
-    test = [resolved for name in settings.test_chroms if (resolved := genome.resolve(name))]
+    valid = _held_out("--split-valid", settings.valid_chroms, genome)
+    test = _held_out("--split-test", settings.test_chroms, genome)
     return np.full(len(starts), schema.SPLITS.index(split_by_chrom(chrom, valid, test)), np.int8)
+
+
+def _held_out(option: str, names: Sequence[str], genome: Genome) -> list[str]:
+    """Resolve the chromosomes of a split; one that the assembly has but this FASTA lacks holds nothing out."""
+    assembly = find_assembly(genome.name)
+    resolved = []
+    for name in names:
+        chrom = genome.resolve(name)
+        if chrom is not None:
+            resolved.append(chrom)
+        elif assembly is None or usual_name(name, assembly) not in assembly.sizes:
+            raise ConfigError(
+                option,
+                found=f"chromosome {name!r}, which the FASTA does not have",
+                expected=f"one of {some(genome.sizes)}",
+                remedy="Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
+            )
+    return resolved
 
 
 def _check_counts(
@@ -383,49 +398,3 @@ def _attributes(
             "versions": versions(),
         },
     }
-
-
-@contextmanager
-def _published(out: Path) -> Iterator[Path]:
-    """Give a hidden directory beside `out`, renamed to it on success and removed on failure."""
-    if out.exists() or out.is_symlink():
-        raise _exists(out)
-    if not out.parent.is_dir():
-        raise StoreError(
-            out,
-            found=f"no folder {out.parent}",
-            expected="an existing folder to write to",
-            remedy="Create it first.",
-        )
-    owner = f"{socket.gethostname()}-"
-    for left in out.parent.glob(f".{out.name}.building-{owner}*"):
-        number = left.name.rpartition("-")[2]
-        if number.isdigit() and not _alive(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    directory = out.parent / f".{out.name}.building-{owner}{os.getpid()}"
-    try:
-        yield directory
-        if out.exists():
-            raise _exists(out)
-        directory.rename(out)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _exists(out: Path) -> StoreError:
-    return StoreError(
-        out,
-        found="something there already",
-        expected="a name that is free",
-        remedy="Remove it, or choose another name for --out.",
-    )

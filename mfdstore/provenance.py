@@ -59,7 +59,7 @@ def digest_values(values: NDArray[Any]) -> str:
     """
     if values.dtype.kind in "OT":
         return hashlib.sha256("\0".join(map(str, values)).encode()).hexdigest()
-    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def combine_digests(digests: Mapping[str, str]) -> str:

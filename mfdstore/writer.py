@@ -105,7 +105,7 @@ class StoreWriter:
         self._columns[schema.START].append(starts.astype(np.int32))
         self._columns[schema.SPLIT].append(split.astype(np.int8))
         self._columns[schema.N_POSITIVE].append(count_positive(label_bits))
-        self._label_digest.update(np.ascontiguousarray(label_bits))
+        self._label_digest.update(np.ascontiguousarray(label_bits).data)
         self._waiting.append(label_bits)
         if sum(map(len, self._waiting)) >= schema.ROWS_PER_SHARD:
             self._flush(whole_shards=True)
@@ -194,7 +194,7 @@ class StoreWriter:
             first, last = 8 * byte, min(8 * (byte + step), n_experiments)
             turned = transpose_bits(columns, last - first)
             array[first:last] = turned
-            digest.update(turned)
+            digest.update(turned.data)
             on_progress(last, n_experiments)
         self._digests[schema.LABEL_BITS_BY_EXPERIMENT] = digest.hexdigest()
 

@@ -1,0 +1,391 @@
+"""The command `mfdstore`: simulate, build, info, verify."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from cli.console import err, explained, out, progress_bars
+
+if TYPE_CHECKING:
+    from mfdstore.build import BuildReport
+    from mfdstore.store import Store
+
+app = typer.Typer(
+    name="mfdstore",
+    help="Turn reference genomes, ENCODE peak files and metadata into one labelled Zarr store.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+)
+
+StorePath = Annotated[
+    Path, typer.Argument(metavar="STORE", help="Directory of the store, such as encode.zarr.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+_FILES, _BINS, _SPLITS = "Files", "Bins and filters", "Splits"
+
+
+@app.callback()
+def about() -> None:
+    """Keep `mfdstore` a group of commands, each with its own help."""
+
+
+@app.command()
+def build(
+    genome: Annotated[
+        str, typer.Option(help="Name of the assembly: hg38, hg19, mm10 or your own.", rich_help_panel=_FILES)
+    ],
+    fasta: Annotated[
+        Path, typer.Option(help="Reference genome: FASTA, plain, gzip or BGZF.", rich_help_panel=_FILES)
+    ],
+    peaks: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of peak files named by accession: X.bed, X.narrowPeak or X.broadPeak, plain or .gz.",
+            rich_help_panel=_FILES,
+        ),
+    ],
+    metadata: Annotated[
+        Path, typer.Option(help="The ENCODE portal's metadata.tsv of these files.", rich_help_panel=_FILES)
+    ],
+    output: Annotated[
+        Path, typer.Option("--out", help="Store to create; must not exist yet.", rich_help_panel=_FILES)
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="The portal's experiment report (experiment_report.tsv). Only there is the lab that did the work.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    blacklist: Annotated[
+        Path | None,
+        typer.Option(
+            help="BED of regions to leave out, such as the ENCODE blacklist.", rich_help_panel=_FILES
+        ),
+    ] = None,
+    chroms: Annotated[
+        str,
+        typer.Option(
+            help="Chromosomes to build, separated by commas; all of the FASTA if not given.",
+            rich_help_panel=_FILES,
+        ),
+    ] = "",
+    bin_size: Annotated[
+        int,
+        typer.Option(help="Width of a bin in bp: labels say which peaks lie in it.", rich_help_panel=_BINS),
+    ] = 128,
+    min_overlap: Annotated[
+        int,
+        typer.Option(help="A bin is labelled if one peak overlaps it by so many bp.", rich_help_panel=_BINS),
+    ] = 64,
+    min_experiments: Annotated[
+        int,
+        typer.Option(help="A bin is kept if so many experiments have a peak in it.", rich_help_panel=_BINS),
+    ] = 2,
+    split_valid: Annotated[
+        str, typer.Option(help="Chromosomes held out for validation.", rich_help_panel=_SPLITS)
+    ] = "chr8",
+    split_test: Annotated[
+        str, typer.Option(help="Chromosomes held out for the test.", rich_help_panel=_SPLITS)
+    ] = "chr9,chr10",
+    split_blocks: Annotated[
+        bool,
+        typer.Option(
+            "--split-blocks",
+            help="Cut each chromosome into three blocks instead: for one chromosome alone.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = False,
+    block_fractions: Annotated[
+        str,
+        typer.Option(help="Shares of train, valid and test with --split-blocks.", rich_help_panel=_SPLITS),
+    ] = "0.8,0.1,0.1",
+    gap: Annotated[
+        int,
+        typer.Option(
+            help="Unused bp between two blocks; as wide as a window, no base is read twice.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = 1152,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Build without the experiments that have no peak file.")
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Keep experiments without a peak on the chosen chromosomes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build a store from a genome, peak files and their metadata.
+
+    One row a bin, one column an experiment; every column of the metadata becomes a coordinate. Nothing appears
+    under the name of --out until the store is whole.
+    """
+    with explained():
+        from mfdstore.build import BuildSettings, Sources, build_store
+
+        settings = BuildSettings(
+            genome=genome,
+            chroms=_names(chroms),
+            bin_size=bin_size,
+            min_overlap=min_overlap,
+            min_experiments=min_experiments,
+            valid_chroms=_names(split_valid),
+            test_chroms=_names(split_test),
+            blocks=_fractions(block_fractions) if split_blocks else None,
+            gap=gap,
+            allow_missing=allow_missing,
+            allow_empty=allow_empty,
+        )
+        with progress_bars() as on_progress:
+            done = build_store(
+                Sources(fasta, peaks, metadata, report, blacklist), output, settings, on_progress
+            )
+        if as_json:
+            _print_json({"path": str(done.path), "digest": done.digest, "counts": asdict(done.counts)})
+        else:
+            _print_build(done)
+
+
+@app.command()
+def info(store: StorePath, as_json: AsJson = False) -> None:
+    """Say what is in STORE: windows, experiments, factors and where they came from."""
+    with explained():
+        from mfdstore.store import Store
+
+        opened = Store(store)
+        described = _describe(opened)
+        if as_json:
+            _print_json(described)
+        else:
+            _print_info(described)
+
+
+@app.command()
+def verify(
+    store: StorePath,
+    peaks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the peak files: every label is computed again, by pyranges."),
+    ] = None,
+    fasta: Annotated[Path | None, typer.Option(help="The genome: every base is compared.")] = None,
+    blacklist: Annotated[Path | None, typer.Option(help="The blacklist of the build, if it had one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read STORE back and check it: checksums and digests, and against the sources given.
+
+    Exits with 1 if anything is not as it should be.
+    """
+    with explained():
+        from mfdstore.verify import verify_store
+
+        with progress_bars() as on_progress:
+            found = verify_store(
+                store, peaks=peaks, fasta=fasta, blacklist=blacklist, on_progress=on_progress
+            )
+        if as_json:
+            _print_json({"sound": found.sound, "findings": [asdict(finding) for finding in found.findings]})
+        else:
+            table = Table("check", "", "detail", box=None)
+            for finding in found.findings:
+                table.add_row(finding.check, "ok" if finding.sound else "[red]WRONG[/red]", finding.detail)
+            out.print(table)
+        if not found.sound:
+            err.print(f"{store} is damaged or differs from its sources.", style="red", markup=False)
+            raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Option("--out", help="Folder to create; must not exist yet.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    chrom_count: Annotated[int | None, typer.Option("--chroms", help="Number of chromosomes.")] = None,
+    chrom_size: Annotated[int | None, typer.Option(help="Length of the first chromosome in bp.")] = None,
+    targets: Annotated[int | None, typer.Option(help="Transcription factors, each with a motif.")] = None,
+    biosamples: Annotated[
+        int | None, typer.Option(help="Biosamples, each with a motif that opens its elements.")
+    ] = None,
+    labs: Annotated[
+        int | None, typer.Option(help="Labs, each with a technical preference of its own.")
+    ] = None,
+    confounding: Annotated[
+        float | None, typer.Option(help="0 to 1: how much each biosample sticks to its home lab.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a small world with known truth: genome, peaks, metadata, variants, enhancers.
+
+    Peaks come from planted motifs (biology) and planted biases of assays and labs (technique); what was planted
+    is written beside them in truth/.
+    """
+    with explained():
+        from mfdstore.simulate.settings import SimulationSettings
+        from mfdstore.simulate.simulation import simulate_sources
+
+        given: dict[str, Any] = {
+            "n_chroms": chrom_count,
+            "chrom_size": chrom_size,
+            "n_targets": targets,
+            "n_biosamples": biosamples,
+            "n_labs": labs,
+            "confounding": confounding,
+        }
+        settings = SimulationSettings(
+            seed=seed, **{key: value for key, value in given.items() if value is not None}
+        )
+        with progress_bars() as on_progress:
+            made = simulate_sources(
+                output, settings, on_progress=lambda done, total: on_progress("simulation", done, total)
+            )
+        if as_json:
+            _print_json(
+                {key: str(value) if isinstance(value, Path) else value for key, value in asdict(made).items()}
+            )
+        else:
+            out.print(
+                f"{made.path}: {made.n_bases:,} bp on {len(made.chroms)} chromosomes, {made.n_experiments} experiments, "
+                f"{made.n_peaks:,} peaks, {made.n_variants:,} variants, {made.n_enhancers:,} enhancers",
+                highlight=False,
+            )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _fractions(text: str) -> tuple[float, float, float]:
+    from mfdstore.errors import ConfigError
+
+    try:
+        train, valid, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            "--block-fractions",
+            found=repr(text),
+            expected="three numbers such as 0.8,0.1,0.1",
+            remedy="Correct the option.",
+        ) from None
+    return train, valid, test
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, default=str))
+
+
+def _print_build(done: BuildReport) -> None:
+    counts = done.counts
+    table = Table(box=None, show_header=False)
+    rows = [
+        ("experiments", f"{counts.experiments:,}", ""),
+        (
+            "peaks",
+            f"{counts.peaks:,}",
+            f"{counts.peaks_on_other_sequences:,} on sequences that are not built",
+        ),
+        ("bins", f"{counts.bins:,}", ""),
+        ("left out", f"{counts.bins_below_min_experiments:,}", "labelled by too few experiments"),
+        ("", f"{counts.bins_with_blank:,}", "with an unknown base"),
+        ("", f"{counts.bins_blacklisted:,}", "blacklisted"),
+        (
+            "windows",
+            f"{counts.windows:,}",
+            ", ".join(f"{n:,} {name}" for name, n in counts.windows_by_split.items()),
+        ),
+        ("positive pairs", f"{counts.positive_pairs:,}", "of window and experiment"),
+    ]
+    metadata = [(name.replace("_", " "), f"{n:,}") for name, n in counts.metadata.items() if n]
+    for row in rows:
+        table.add_row(*row)
+    for index, (name, n) in enumerate(metadata):
+        table.add_row("metadata" if index == 0 else "", n, name)
+    table.columns[1].justify = "right"
+    out.print(table)
+    out.print(str(done.path), style="bold", highlight=False)
+
+
+def _describe(store: Store) -> dict[str, Any]:
+    from mfdstore.schema import FORMAT_VERSION, SPLITS
+
+    windows = store.windows
+    return {
+        "path": str(store.path),
+        "format_version": store.attributes["format_version"],
+        "newest_format_version": FORMAT_VERSION,
+        "digest": store.digest,
+        "genome": store.genome,
+        "chroms": dict(zip(store.chroms, store.chrom_sizes, strict=True)),
+        "bin_size": store.bin_size,
+        "min_overlap": store.min_overlap,
+        "min_experiments": store.min_experiments,
+        "n_windows": store.n_windows,
+        "n_experiments": store.n_experiments,
+        "n_positive_pairs": int(store.n_positive.sum()),
+        "windows_by_split": {name: int((windows.split == code).sum()) for code, name in enumerate(SPLITS)},
+        "factors": [
+            {
+                "name": factor.name,
+                "role": factor.role,
+                "kind": factor.kind,
+                "n_missing": int(factor.missing.sum()),
+                "n_categories": len(factor.categories()),
+                "examples": list(factor.categories()[:3]),
+            }
+            for factor in store.factors
+        ],
+        "provenance": store.provenance,
+    }
+
+
+def _print_info(described: dict[str, Any]) -> None:
+    pairs = described["n_windows"] * described["n_experiments"]
+    positive = described["n_positive_pairs"]
+    splits = ", ".join(f"{n:,} {name}" for name, n in described["windows_by_split"].items() if n)
+    chroms = described["chroms"]
+    shown = ", ".join(list(chroms)[:6]) + (f" and {len(chroms) - 6} more" if len(chroms) > 6 else "")
+    out.print(described["path"], style="bold", highlight=False)
+    summary = Table(box=None, show_header=False)
+    for name, value in (
+        ("genome", f"{described['genome']}: {shown}, {sum(chroms.values()):,} bp"),
+        ("windows", f"{described['n_windows']:,} ({splits})"),
+        (
+            "bins",
+            f"{described['bin_size']} bp, labelled by a peak that overlaps {described['min_overlap']} bp or more",
+        ),
+        ("experiments", f"{described['n_experiments']:,}"),
+        (
+            "positive pairs",
+            f"{positive:,} ({positive / pairs:.2%})",
+        ),
+        ("format version", str(described["format_version"])),
+        ("digest", described["digest"][:16]),
+    ):
+        summary.add_row(name, value)
+    out.print(summary)
+    table = Table("factor", "role", "kind", "known", "values", "such as", box=None)
+    for factor in described["factors"]:
+        if factor["role"] is not None:
+            known = described["n_experiments"] - factor["n_missing"]
+            values = str(factor["n_categories"]) if factor["n_categories"] else ""
+            table.add_row(
+                factor["name"],
+                factor["role"],
+                factor["kind"],
+                str(known),
+                values,
+                ", ".join(factor["examples"]),
+            )
+    out.print(table)
+    others = [factor["name"] for factor in described["factors"] if factor["role"] is None]
+    out.print("also kept: " + ", ".join(others), style="dim", highlight=False, markup=False)
+
+
+def main() -> None:
+    """Run the command; the entry point of the console script."""
+    app()

@@ -1,0 +1,310 @@
+"""Reads a store back and holds it against itself and against its sources.
+
+Against itself: every chunk's checksum, every array's digest, and that counts and layouts agree. Against the
+sources: the sequence base by base from the FASTA, and every label from the peak files by a second way that
+shares no code with the build: pyranges joins peaks with tiled bins.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mfdstore import schema
+from mfdstore.dinucleotides import BLANK
+from mfdstore.errors import SourceError, StoreError
+from mfdstore.genomes import Genome
+from mfdstore.labels import count_positive, transpose_bits
+from mfdstore.provenance import combine_digests, digest_values
+from mfdstore.sources.bed import peak_stem, read_intervals
+from mfdstore.sources.fasta import open_fasta
+from mfdstore.store import Store
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check and how it ended.
+
+    Parameters
+    ----------
+    check
+        What was held against what.
+    sound
+        Whether it held.
+    detail
+        How much was compared, or what is wrong where.
+    """
+
+    check: str
+    sound: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All findings on one store."""
+
+    path: Path
+    findings: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether every check held."""
+        return all(finding.sound for finding in self.findings)
+
+
+def verify_store(
+    path: Path,
+    *,
+    peaks: Path | None = None,
+    fasta: Path | None = None,
+    blacklist: Path | None = None,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> VerifyReport:
+    """Check a store, as far as the sources given allow.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    peaks
+        Folder of the peak files: recomputes every label. Needs `fasta` too to recompute which bins are kept.
+    fasta
+        The genome: compares every base.
+    blacklist
+        The BED file of the build, if it had one.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be opened at all; damage within is a finding, not an error.
+    SourceError
+        If a source cannot be read.
+    """
+    store = Store(path)
+    findings = list(_check_arrays(store, on_progress))
+    if all(finding.sound for finding in findings):
+        findings += _check_consistency(store)
+        if fasta is not None:
+            findings += _check_sequence(store, fasta, on_progress)
+        if peaks is not None:
+            findings += _check_labels(store, peaks, blacklist, on_progress)
+    return VerifyReport(path, tuple(findings))
+
+
+def _check_arrays(store: Store, on_progress: Progress) -> Iterator[Finding]:
+    """Read every array in full: chunk checksums on the way, then the digest of the whole."""
+    digests = {}
+    for done, (name, expected) in enumerate(store.array_digests.items(), start=1):
+        try:
+            found = digest_values(store.read(name))
+        except StoreError as error:
+            yield Finding(f"array {name}", False, error.found)
+            found = ""
+        if found and found != expected:
+            yield Finding(f"array {name}", False, f"its values have digest {found[:12]}, not {expected[:12]}")
+        digests[name] = found
+        on_progress("arrays", done, len(store.array_digests))
+    if digests == dict(store.array_digests):
+        whole = combine_digests(digests) == store.digest
+        detail = f"{len(digests)} arrays read, checksums and digests hold"
+        yield Finding("arrays", whole, detail if whole else "the store's digest is not that of its arrays")
+
+
+def _check_consistency(store: Store) -> Iterator[Finding]:
+    windows, bits = store.windows, store.label_bits()
+    order = np.lexsort((windows.start, windows.chrom))
+    key = windows.chrom.astype(np.int64) << 32 | windows.start
+    ordered = bool((order == np.arange(len(windows))).all() and (np.diff(key) > 0).all())
+    yield Finding(
+        "windows", ordered, f"{len(windows):,}, ascending, each once" if ordered else "not ascending"
+    )
+    sizes = np.array(store.chrom_sizes)[windows.chrom]
+    inside = bool(((windows.start >= 0) & (windows.end <= sizes)).all())
+    yield Finding(
+        "bins", inside, "within their chromosomes" if inside else "some reach beyond their chromosome"
+    )
+    counted = bool((count_positive(bits) == store.n_positive).all())
+    yield Finding("n_positive", counted, f"{int(store.n_positive.sum()):,} positive pairs")
+    turned = transpose_bits(bits, store.n_experiments)
+    same = bool(np.array_equal(turned, store.read(schema.LABEL_BITS_BY_EXPERIMENT)))
+    yield Finding(
+        "labels by experiment", same, "equal to labels by window" if same else "differ from those by window"
+    )
+
+
+def _check_sequence(store: Store, path: Path, on_progress: Progress) -> Iterator[Finding]:
+    """Compare codes with bases, by strings: independent of `dinucleotides.encode_bases`."""
+    table = {
+        first + second: index for index, (first, second) in enumerate((a, b) for a in "ACGT" for b in "ACGT")
+    }
+    with open_fasta(path) as fasta:
+        genome = Genome.from_fasta(store.genome, fasta.sizes, str(path))
+        for done, (chrom, size) in enumerate(zip(store.chroms, store.chrom_sizes, strict=True), start=1):
+            if genome.sizes.get(chrom) != size:
+                yield Finding(
+                    f"sequence of {chrom}", False, f"{genome.sizes.get(chrom)} bp in the FASTA, not {size}"
+                )
+                continue
+            text = np.frombuffer(fasta.bases(genome.fasta_names[chrom]).upper(), np.uint8)
+            pairs = text[:-1].astype(np.uint16) << 8 | text[1:]
+            codes = store.codes(chrom)
+            expected = np.full(size, BLANK, np.uint8)
+            for pair, code in table.items():
+                expected[:-1][pairs == (ord(pair[0]) << 8 | ord(pair[1]))] = code
+            wrong = np.flatnonzero(codes != expected)
+            detail = (
+                f"{size:,} positions agree"
+                if not len(wrong)
+                else f"{len(wrong):,} differ, first at {wrong[0]:,}"
+            )
+            yield Finding(f"sequence of {chrom}", not len(wrong), detail)
+            on_progress("sequence", done, len(store.chroms))
+
+
+def _check_labels(
+    store: Store, folder: Path, blacklist: Path | None, on_progress: Progress
+) -> Iterator[Finding]:
+    """Recompute labels of every tiled bin by pyranges, and which bins pass the filters."""
+    genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
+    files = {stem: path for path in sorted(folder.iterdir()) if (stem := peak_stem(path)) is not None}
+    lacking = [name for name in store.experiments if name not in files]
+    if lacking:
+        raise SourceError(
+            folder,
+            found=f"no peak file for {lacking[0]}"
+            + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""),
+            expected="the peak files that the store was built from",
+            remedy="Check the path given to --peaks.",
+        )
+    recorded = store.provenance["peaks"]
+    changed = []
+    labels = _BinLabels(store)
+    for done, (index, name) in enumerate(enumerate(store.experiments), start=1):
+        intervals = read_intervals(files[name], genome)
+        if intervals.file.md5 != recorded[name]["md5"]:
+            changed.append(name)
+        labels.add(index, intervals.by_chrom)
+        on_progress("experiments", done, store.n_experiments)
+    yield Finding(
+        "peak files",
+        not changed,
+        f"{store.n_experiments} files, md5 as recorded"
+        if not changed
+        else f"changed since: {', '.join(changed[:5])}",
+    )
+    yield labels.compare()
+    yield _check_filters(store, labels, blacklist)
+
+
+class _BinLabels:
+    """Labels of all tiled bins of a store's chromosomes, filled experiment by experiment through pyranges."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        counts = [size // store.bin_size for size in store.chrom_sizes]
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.n_labels = np.zeros(self.offsets[-1], np.int64)
+        self.window_of_bin = np.full(self.offsets[-1], -1, np.int64)
+        windows = store.windows
+        bins = self.offsets[windows.chrom] + windows.start // store.bin_size
+        self.window_of_bin[bins] = np.arange(store.n_windows)
+        self._wrong: list[str] = []
+        self._n_pairs = 0
+
+    def add(self, experiment: int, by_chrom: Any) -> None:
+        """Join one experiment's peaks with the bins; compare its column of the store bit by bit."""
+        labelled = np.zeros(self.offsets[-1], np.bool_)
+        bin_size = self._store.bin_size
+        for index, chrom in enumerate(self._store.chroms):
+            if chrom not in by_chrom:
+                continue
+            starts, ends = by_chrom[chrom]
+            # only bins that a peak touches need to be laid out for the join
+            touched = _touched(starts // bin_size, (ends - 1) // bin_size)
+            touched = touched[touched < self.offsets[index + 1] - self.offsets[index]]
+            overlap = _join(chrom, starts, ends, touched * bin_size, bin_size)
+            good = overlap["Overlap"].to_numpy() >= self._store.min_overlap
+            labelled[self.offsets[index] + overlap["Start_b"].to_numpy()[good] // bin_size] = True
+        self.n_labels += labelled
+        windows = self.window_of_bin[labelled]
+        expected = np.zeros(self._store.n_windows, np.bool_)
+        expected[windows[windows >= 0]] = True
+        self._n_pairs += int(expected.sum())
+        n_wrong = int((self._store.labels_of(experiment) != expected).sum())
+        if n_wrong:
+            self._wrong.append(f"{self._store.experiments[experiment]} ({n_wrong:,} windows)")
+
+    def compare(self) -> Finding:
+        """Sum up: labels of the store against those of pyranges."""
+        if self._wrong:
+            shown = ", ".join(self._wrong[:5])
+            return Finding("labels from peaks", False, f"{len(self._wrong)} experiment(s) differ: {shown}")
+        detail = f"{self._n_pairs:,} positive pairs recomputed by pyranges, every bit agrees"
+        return Finding("labels from peaks", True, detail)
+
+
+def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> Finding:
+    """Hold the bins that are kept against those that should be."""
+    should = labels.n_labels >= store.min_experiments
+    for index, chrom in enumerate(store.chroms):
+        blank = np.flatnonzero(store.codes(chrom) == BLANK) // store.bin_size
+        begin, end = labels.offsets[index], labels.offsets[index + 1]
+        should[begin + blank[blank < end - begin]] = False
+    if store.provenance["blacklist"] is not None:
+        if blacklist is None:
+            return Finding("filters", True, "not checked: pass --blacklist, which the build had")
+        genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
+        listed = read_intervals(blacklist, genome)
+        for index, chrom in enumerate(store.chroms):
+            begin, end = labels.offsets[index], labels.offsets[index + 1]
+            for first, last in zip(*listed.by_chrom.get(chrom, ((), ())), strict=True):
+                should[
+                    begin + first // store.bin_size : min(begin + (last - 1) // store.bin_size + 1, end)
+                ] = False
+    kept = labels.window_of_bin >= 0
+    if np.array_equal(kept, should):
+        return Finding(
+            "filters", True, f"{int(kept.sum()):,} of {len(kept):,} bins pass, and they are the windows"
+        )
+    detail = f"{int((kept & ~should).sum()):,} windows should not be kept, {int((should & ~kept).sum()):,} are missing"
+    return Finding("filters", False, detail)
+
+
+def _touched(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    """List the bins from first to last of each pair, each bin once, ascending."""
+    lengths = last - first + 1
+    offsets = np.repeat(first - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+    return np.unique(np.arange(lengths.sum()) + offsets)
+
+
+def _join(
+    chrom: str, starts: NDArray[np.int64], ends: NDArray[np.int64], bins: NDArray[np.int64], bin_size: int
+) -> pd.DataFrame:
+    """Join peaks with bins by pyranges; a row for each pair that overlaps, with columns Start_b and Overlap."""
+    with _quiet_pyranges():
+        import pyranges
+
+        left = pyranges.PyRanges(pd.DataFrame({"Chromosome": chrom, "Start": starts, "End": ends}))
+        right = pyranges.PyRanges(pd.DataFrame({"Chromosome": chrom, "Start": bins, "End": bins + bin_size}))
+        joined: pd.DataFrame = left.join(right, report_overlap=True).df
+    return joined if len(joined) else pd.DataFrame({"Start_b": np.empty(0, int), "Overlap": np.empty(0, int)})
+
+
+@contextmanager
+def _quiet_pyranges() -> Iterator[None]:
+    """Keep pyranges 0.1's calls of deprecated pandas functions out of the user's terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
