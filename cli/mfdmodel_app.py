@@ -1,0 +1,225 @@
+"""The command `mfdmodel`: train a model on a store, evaluate it, and show what came out."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from cli.console import err, explained, log_to_stderr, out, progress_bars
+
+if TYPE_CHECKING:
+    from mfdmodel.config import RunConfig
+    from mfdmodel.train.keeper import EpochRecord
+
+# torch, lightning and scikit-learn take seconds to import: each command imports what it needs, `--help` nothing
+
+app = typer.Typer(
+    name="mfdmodel",
+    help="Learn which DNA sequence carries which experiment's peaks, with biology and technique kept apart.\n\n"
+    "A run begins with a store that [bold]mfdstore build[/bold] made: [bold]train[/bold] fits a model to it, "
+    "[bold]evaluate[/bold] scores it on chromosomes that it has never seen, [bold]report[/bold] writes a page to look at.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Preset(StrEnum):
+    """Configurations that ship with the package."""
+
+    paper = "paper"
+    small = "small"
+
+
+class Kind(StrEnum):
+    """Models that can be trained."""
+
+    mfd = "mfd"
+    linear_head = "linear_head"
+    dinucleotides = "dinucleotides"
+
+
+class EvaluatedSplit(StrEnum):
+    """Splits that can be scored."""
+
+    train = "train"
+    valid = "valid"
+    test = "test"
+
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as given to train --out.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
+        rich_help_panel="Computing",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processor threads for torch. Default: torch's own choice.", rich_help_panel="Computing"
+    ),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel="Computing")
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"mfdmodel {version('mfd')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    store: Annotated[Path, typer.Option(metavar="S", help="Store to learn from, made by mfdstore build.")],
+    run: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to make for the run.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="C", help="YAML file with every choice of model and training.", rich_help_panel="Model"
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(
+            help="A configuration that ships with the package, in place of --config: paper is the published model "
+            "(needs a GPU), small suits one chromosome and a laptop. Default: small.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    model: Annotated[
+        Kind | None,
+        typer.Option(
+            help="mfd: weights made from metadata, with subspaces kept independent. linear_head: same network without "
+            "metadata. dinucleotides: no network, frequencies of dinucleotides only. Default: as configured.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    lambda_indep: Annotated[
+        float | None,
+        typer.Option(
+            help="Price of dependence between the biological and the technical features; 0 lets them mix. "
+            "Default: as configured (0.001).",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of everything random; the same seed gives the same model on a CPU.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the training windows, at most.", rich_help_panel="Training"),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Begin no pass that would not end in this time; --resume goes on later.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in RUN where it stopped; begin it if there is none.",
+            rich_help_panel="Training",
+        ),
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model on the train windows of a store; the valid windows choose its best epoch.
+
+    RUN then holds the best model (model/), a state to resume from (checkpoints/), learning curves as CSV and for
+    TensorBoard (logs/), and what was trained on (run.json).
+
+    [dim]mfdmodel train --store encode.zarr --out run1 --preset small[/dim]
+    """
+    log_to_stderr(verbose=verbose)
+    with explained():
+        from mfdmodel.config import load_config, override
+        from mfdmodel.train.fit import train as train_model
+        from mfdstore.store import Store
+
+        if config is not None and preset is not None:
+            raise typer.BadParameter("give --config or --preset, not both", param_hint="--config")
+        changes: dict[str, object] = {
+            "model.kind": None if model is None else model.value,
+            "model.penalty.lambda_indep": lambda_indep,
+            "training.seed": seed,
+            "training.epochs": epochs,
+        }
+        changes = {path: value for path, value in changes.items() if value is not None}
+        chosen: RunConfig | None = None
+        unasked = config is None and preset is None and not changes
+        if not (resume and unasked and run.exists()):
+            source = config or (preset or Preset.small).value
+            chosen = override(load_config(source), changes)
+        with progress_bars() as on_progress:
+            result = train_model(
+                chosen,
+                store=Store(store),
+                run=run,
+                resume=resume,
+                device=device,
+                threads=threads,
+                max_minutes=max_minutes,
+                on_epoch=_say_epoch,
+                on_progress=on_progress,
+            )
+    reason = {
+        "epochs": "all epochs are done",
+        "patience": "the validation loss no longer improves",
+        "minutes": "the time is up; --resume goes on",
+    }[result.ended]
+    out.print(
+        f"{result.n_epochs} epochs: {reason}. Best model: epoch {result.best_epoch + 1}, "
+        f"validation loss {result.best_valid_loss:.5f}.",
+        highlight=False,
+    )
+
+
+def _say_epoch(record: EpochRecord) -> None:
+    squared = "" if record.l_indep is None else f"   squared correlations {-record.l_indep:.3f}"
+    err.print(
+        f"epoch {record.epoch + 1:3d}   loss: train {record.train_loss:.5f}   valid {record.valid_loss:.5f}{squared}"
+        f"   {record.seconds:.0f} s",
+        highlight=False,
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

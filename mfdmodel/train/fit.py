@@ -1,0 +1,321 @@
+"""One run from its configuration to its folder: prepared, fitted, resumed."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, Description, read_description, write_description
+from mfdmodel.checkpoint.states import damaged, read_state, write_json
+from mfdmodel.config import RunConfig
+from mfdmodel.devices import choose_device, computing_on
+from mfdmodel.model import build_model
+from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
+from mfdmodel.train.players import Players
+from mfdmodel.train.trainer import Epochs, interruptible, make_trainer, quiet
+from mfdstore.errors import RunError, StoreError
+from mfdstore.labels import unpack_labels
+from mfdstore.loader import Loader, RamData
+from mfdstore.loader.ram import DEFAULT_FLANK, reach
+from mfdstore.schema import Split
+from mfdstore.store import Store
+
+_log = logging.getLogger(__name__)
+
+RUN_RECORD: Final = Path("run.json")
+"""Within the folder of a run: where, with what and on which labels it was trained."""
+
+Ended = Literal["epochs", "patience", "minutes"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    n_epochs
+        That it has seen, with those of earlier sessions.
+    best_epoch
+        The one whose model was kept, counted from 0.
+    best_valid_loss
+        Its cross entropy on the validation split, in nats.
+    ended
+        By what: all ``epochs`` done, no better for as long as the ``patience``, or out of ``minutes``.
+    """
+
+    run: Path
+    n_epochs: int
+    best_epoch: int
+    best_valid_loss: float
+    ended: Ended
+
+
+def train(
+    config: RunConfig | None,
+    *,
+    store: Store,
+    run: Path,
+    resume: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    max_minutes: float | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> TrainResult:
+    """Train a model on a store's split ``train``, keep the best by its loss on the split ``valid``.
+
+    On a CPU the same configuration, store and number of threads give the same numbers bit by bit; and so does a run
+    that was stopped after any epoch, or killed within one, and resumed.
+
+    Parameters
+    ----------
+    config
+        Of the run. May be `None` where a run is resumed, which then goes on with its own.
+    store
+        To train on.
+    run
+        Folder of the run, made here.
+    resume
+        Go on with the run if the folder holds one, from the end of its last whole epoch; begin it if not.
+    device
+        ``auto``, or a device as torch names it (``cpu``, ``cuda``, ``cuda:1``, ``mps``).
+    threads
+        That torch computes with on a CPU; `None` leaves torch's own number.
+    max_minutes
+        Begin no epoch that is not expected to end in this time; the first one is always finished.
+    on_epoch
+        Called with each epoch's row.
+    on_progress
+        Called at every step with what is done, steps done and steps in all.
+
+    Raises
+    ------
+    RunError
+        If the folder is taken, or the run there belongs to another store or configuration, or is damaged.
+    ConfigError
+        If the configuration does not fit the store, or the device is not there.
+    StoreError
+        If the store has no windows to train or validate on, or is damaged.
+    """
+    chosen = choose_device(device)
+    begun = (run / MODEL_DESCRIPTION).exists()
+    if begun and resume:
+        config = _config_to_resume(run, config, store)
+    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise RunError(
+            run,
+            found="a run" if begun else "a file or folder that is no run",
+            expected="a name that is not taken",
+            remedy="Give another --out, or --resume to go on with it." if begun else "Give another --out.",
+        )
+    if config is None:
+        raise RunError(
+            run,
+            found="no run",
+            expected="one to go on with, as no configuration was given",
+            remedy="Check the path, or give a configuration to begin with.",
+        )
+    _check_splits(store)
+    with computing_on(chosen, threads), quiet():
+        return _fit(
+            config,
+            store=store,
+            run=run,
+            device=chosen,
+            max_minutes=max_minutes,
+            on_epoch=on_epoch,
+            on_progress=on_progress,
+        )
+
+
+def _fit(
+    config: RunConfig,
+    *,
+    store: Store,
+    run: Path,
+    device: torch.device,
+    max_minutes: float | None,
+    on_epoch: Callable[[EpochRecord], None] | None,
+    on_progress: Callable[[str, int, int], None] | None,
+) -> TrainResult:
+    training, data = config.training, config.data
+    ram = RamData(store, flank=max(DEFAULT_FLANK, reach(data.positions, data.max_shift)))
+    pin = device.type == "cuda"
+    train_loader = Loader(
+        store,
+        split="train",
+        batch_size=training.batch_size,
+        positions=data.positions,
+        strand="random" if data.reverse_complement else "forward",
+        max_shift=data.max_shift,
+        shuffle=True,
+        drop_last=True,
+        seed=training.seed,
+        threads=training.threads,
+        data=ram,
+        pin_memory=pin,
+    )
+    valid_loader = Loader(
+        store,
+        split="valid",
+        batch_size=training.batch_size,
+        positions=data.positions,
+        threads=training.threads,
+        data=ram,
+        pin_memory=pin,
+    )
+    splits: tuple[Split, ...] = ("train", "valid", "test")
+    labels = {split: _count_labels(ram, store, split) for split in splits}
+    torch.manual_seed(training.seed)
+    model = build_model(
+        config.model,
+        factors=store.factors,
+        positive_fraction=labels["train"].n_positive / labels["train"].n_windows,
+    )
+    players = Players(model, config, n_steps=len(train_loader))
+    resuming = (run / LAST_STATE).exists()
+    if not (run / MODEL_DESCRIPTION).exists():
+        _begin(config, store=store, run=run, players=players, labels=labels, device=device)
+    keeper = Keeper(
+        run,
+        patience=training.patience,
+        max_seconds=None if max_minutes is None else 60 * max_minutes,
+        n_windows=len(train_loader) * training.batch_size,
+        on_epoch=on_epoch,
+        on_progress=on_progress,
+    )
+    trainer = make_trainer(run, epochs=training.epochs, callback=keeper, device=device)
+    if resuming:
+        keeper.load_state_dict(_keeper_state(run))
+    if not keeper.out_of_patience and len(keeper.records) < training.epochs:
+        _log.info("training %s on %s", run, device)
+        with interruptible():
+            trainer.fit(
+                players,
+                Epochs(train_loader, lambda: int(trainer.current_epoch)),
+                valid_loader,
+                ckpt_path=run / LAST_STATE if resuming else None,
+            )
+    best = best_epoch(keeper.records)
+    ended: Ended = "patience" if keeper.out_of_patience else "epochs"
+    if ended == "epochs" and len(keeper.records) < training.epochs:
+        ended = "minutes"
+    return TrainResult(run, len(keeper.records), best, keeper.records[best].valid_loss, ended)
+
+
+@dataclass(frozen=True)
+class _LabelCounts:
+    n_windows: int
+    n_positive: NDArray[np.int64]
+
+
+def _count_labels(data: RamData, store: Store, split: Split) -> _LabelCounts:
+    """Count the windows of a split and, per experiment, those that hold a label."""
+    rows = store.windows.rows(split)
+    n_positive = np.zeros(store.n_experiments, np.int64)
+    for first in range(0, len(rows), 4096):
+        block = unpack_labels(data.label_bits[rows[first : first + 4096]], store.n_experiments)
+        n_positive += block.sum(0)
+    return _LabelCounts(len(rows), n_positive)
+
+
+def _check_splits(store: Store) -> None:
+    for split in ("train", "valid"):
+        if not len(store.windows.rows(split)):
+            raise StoreError(
+                store.path,
+                found=f"no window in split {split}",
+                expected="windows to train on and others to choose the best epoch by",
+                remedy="Build the store with --split-valid and --split-test, or with --split-blocks.",
+            )
+
+
+def _config_to_resume(run: Path, config: RunConfig | None, store: Store) -> RunConfig:
+    """Take the configuration of a run, if it may go on with this store and these options."""
+    description = read_description(run)
+    if description.store_digest != store.digest:
+        raise RunError(
+            run,
+            found=f"a run on a store of digest {description.store_digest[:12]}",
+            expected=f"one on {store.path}, of digest {store.digest[:12]}",
+            remedy=f"Resume it with the store that it began on (then at {description.store_path}).",
+        )
+    if config is not None and config != description.config:
+        key, then, now = _first_difference(description.config.model_dump(), config.model_dump(), "")
+        raise RunError(
+            run,
+            found=f"a run with {key} = {then!r}",
+            expected=f"{key} = {now!r}, as asked for",
+            remedy="Resume it without options that change the configuration, or begin another run.",
+        )
+    return description.config
+
+
+def _first_difference(then: Any, now: Any, key: str) -> tuple[str, Any, Any]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in then | now:
+            if then.get(name) != now.get(name):
+                return _first_difference(then.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    return key, then, now
+
+
+def _begin(
+    config: RunConfig,
+    *,
+    store: Store,
+    run: Path,
+    players: Players,
+    labels: Mapping[Split, _LabelCounts],
+    device: torch.device,
+) -> None:
+    """Write what is known before the first step; the description last, as it makes the folder a run."""
+    write_json(
+        run / RUN_RECORD,
+        {
+            "versions": {name: version(name) for name in ("mfd", "torch", "lightning", "numpy")},
+            "python": platform.python_version(),
+            "device": str(device),
+            "torch_threads": torch.get_num_threads(),
+            "store": str(store.path.resolve()),
+            "n_parameters": {
+                "model": sum(parameter.numel() for parameter in players.model.parameters()),
+                "predictors": 0
+                if players.predictors is None
+                else sum(parameter.numel() for parameter in players.predictors.parameters()),
+            },
+            "labels": {
+                split: {"n_windows": counts.n_windows, "n_positive": counts.n_positive.tolist()}
+                for split, counts in labels.items()
+            },
+        },
+    )
+    description = Description(
+        config=config,
+        factors=store.factors,
+        store_path=str(store.path.resolve()),
+        store_digest=store.digest,
+        genome=store.genome,
+        bin_size=store.bin_size,
+    )
+    write_description(run, description, players.model)
+
+
+def _keeper_state(run: Path) -> dict[str, Any]:
+    """Read the rows of a run's learning curves, to see whether there is anything left to do."""
+    state = read_state(run / LAST_STATE)
+    try:
+        return dict(state["callbacks"][Keeper.__qualname__])
+    except (KeyError, TypeError) as error:
+        raise damaged(run / LAST_STATE, "a state without learning curves") from error

@@ -1,0 +1,187 @@
+"""The game of equations 3 and 4: predictors look for dependence, the sequence model pays for what they find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from mfdmodel.config import RunConfig
+from mfdmodel.model import SequenceModel
+from mfdmodel.penalties import (
+    Predictors,
+    cross_entropy,
+    independence,
+    predictor_loss,
+    sequence_loss,
+)
+from mfdmodel.train.schedule import learning_rate_share
+from mfdstore.loader import Batch
+
+
+@dataclass(frozen=True)
+class EpochMeans:
+    """What an epoch's steps came to on average.
+
+    Parameters
+    ----------
+    train_loss
+        Cross entropy of the augmented training windows, in nats.
+    l_indep
+        Independence after the predictors' step (equation 3), 0 or less; `None` for a model without subspaces.
+    valid_loss
+        Cross entropy of the validation windows at the epoch's end, in nats.
+    """
+
+    train_loss: float
+    l_indep: float | None
+    valid_loss: float
+
+
+class Players(LightningModule):
+    """The sequence model and its predictors, each with an optimiser of its own.
+
+    Parameters
+    ----------
+    model
+        To be trained.
+    config
+        Of the run.
+    n_steps
+        Batches of an epoch.
+    """
+
+    def __init__(self, model: SequenceModel, config: RunConfig, *, n_steps: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.config = config
+        self.n_steps = n_steps
+        two = config.model.kind == "mfd"
+        self.predictors = Predictors(model.widths, config.model.penalty) if two else None
+        self._sums = _Sums()
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Make one optimiser a player: the sequence model's, then the predictors' where there are any."""
+        training, penalty = self.config.training, self.config.model.penalty
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                self.model.parameters(),
+                lr=training.lr,
+                weight_decay=training.weight_decay,
+                amsgrad=training.amsgrad,
+            )
+        ]
+        if self.predictors is not None:
+            optimizers.append(
+                torch.optim.Adam(self.predictors.parameters(), lr=penalty.lr, amsgrad=penalty.amsgrad)
+            )
+        return optimizers
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """Play one round: the predictors improve, then the sequence model does.
+
+        Both see the same latent, so the trunk runs once; the predictors' steps do not reach it.
+        """
+        sequence_optimizer, *predictor_optimizers = self._optimizers()
+        self._set_learning_rate(sequence_optimizer, batch_index)
+        latent = self.model.latent(batch.one_hot())
+        labels = batch.labels(self.model.n_experiments)
+
+        for optimizer in predictor_optimizers:
+            for _ in range(self.config.model.penalty.steps):
+                optimizer.zero_grad()
+                self.manual_backward(predictor_loss(self._predictors, latent))
+                optimizer.step()
+
+        entropy = cross_entropy(self.model.logits(latent), labels)
+        loss, l_indep = entropy, None
+        if self.predictors is not None:
+            price = self.config.model.penalty.lambda_indep
+            with torch.set_grad_enabled(price > 0):
+                l_indep = independence(latent, self.predictors.play(latent))
+            loss = sequence_loss(entropy, l_indep, price)
+        sequence_optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.config.training.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip)
+        sequence_optimizer.step()
+        self._sums.add_train(entropy, l_indep, len(batch))
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add up the cross entropy of unaugmented windows, forward strand."""
+        entropy = cross_entropy(self.model(batch.one_hot()), batch.labels(self.model.n_experiments))
+        self._sums.add_valid(entropy, len(batch))
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's sums."""
+        self._sums = _Sums()
+
+    def epoch_means(self) -> EpochMeans:
+        """Average what the steps of this epoch gave."""
+        return self._sums.means()
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the sequence model's last step."""
+        return float(self._optimizers()[0].param_groups[0]["lr"])
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch while it is compact; it is expanded on the device."""
+        return batch.to(device)
+
+    @property
+    def _predictors(self) -> Predictors:
+        assert self.predictors is not None
+        return self.predictors
+
+    def _optimizers(self) -> list[Any]:
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def _set_learning_rate(self, optimizer: torch.optim.Optimizer, batch_index: int) -> None:
+        training = self.config.training
+        share = learning_rate_share(
+            training.schedule,
+            step=self.current_epoch * self.n_steps + batch_index,
+            n_steps=training.epochs * self.n_steps,
+            warmup=training.warmup,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = training.lr * share
+
+
+class _Sums:
+    """Sums over windows, kept on the device so that no step waits for them."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add_train(self, entropy: Tensor, l_indep: Tensor | None, n_windows: int) -> None:
+        self._add("train", entropy, n_windows)
+        if l_indep is not None:
+            self._add("l_indep", l_indep, n_windows)
+
+    def add_valid(self, entropy: Tensor, n_windows: int) -> None:
+        self._add("valid", entropy, n_windows)
+
+    def means(self) -> EpochMeans:
+        return EpochMeans(
+            self._mean("train"),
+            self._mean("l_indep") if "l_indep" in self._sums else None,
+            self._mean("valid"),
+        )
+
+    def _add(self, name: str, value: Tensor, n_windows: int) -> None:
+        # mps knows no float64, and sums of a few thousand float32 are exact enough there
+        dtype = torch.float32 if value.device.type == "mps" else torch.float64
+        share = value.detach().to(dtype) * n_windows
+        self._sums[name] = self._sums[name] + share if name in self._sums else share
+        self._counts[name] = self._counts.get(name, 0) + n_windows
+
+    def _mean(self, name: str) -> float:
+        return float(self._sums[name]) / self._counts[name]

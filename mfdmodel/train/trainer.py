@@ -1,0 +1,105 @@
+"""Lightning's trainer as a run needs it: no pickle, no bars, no notes, and Ctrl-C that comes through."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from mfdmodel.checkpoint.states import State, read_state, write_state
+from mfdstore.loader import Batch, Loader
+
+
+def make_trainer(run: Path, *, epochs: int, callback: Callback, device: torch.device) -> Trainer:
+    """Make a trainer that leaves all it has to say to one callback."""
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=epochs,
+        callbacks=[callback],
+        plugins=[StateIO()],
+        logger=TensorBoardLogger(run / "logs", name="tensorboard", version=""),
+        log_every_n_steps=1,  # nothing is logged by step: this only stills a warning about short epochs
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=run,
+    )
+
+
+class StateIO(CheckpointIO):
+    """Lightning's checkpoints as safetensors and JSON in place of pickle."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a state, atomically."""
+        write_state(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> State:
+        """Read a state, its tensors on the CPU; Lightning moves them."""
+        return read_state(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a state."""
+        Path(path).unlink(missing_ok=True)
+
+
+class Epochs:
+    """One loader, and each time it is read the epoch that the training is in by then."""
+
+    def __init__(self, loader: Loader, epoch: Callable[[], int]) -> None:
+        self._loader = loader
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # a generator: the trainer makes iterators that it never uses, the epoch is asked for at the first step
+        self._loader.set_epoch(self._epoch())
+        yield from self._loader
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep lightning's notes about devices and tips about other products out of the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # lightning asks torch for a class that torch is about to rename: nothing that a user could change
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C through: lightning turns it into an exit with status 1 and stays deaf to it afterwards."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
+    finally:
+        if before is not None and signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)
