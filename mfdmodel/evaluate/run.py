@@ -1,0 +1,234 @@
+"""How well a run's model ranks the bins of a split, experiment by experiment and by factor (method, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mfdmodel.checkpoint.models import Description, load_model
+from mfdmodel.devices import choose_device, computing_on
+from mfdmodel.evaluate.scores import GROUPED_BY, Evaluation, ExperimentScore, GroupScore, write_evaluation
+from mfdmodel.metrics import finite_mean, group_means, rank_experiment
+from mfdmodel.model import SequenceModel
+from mfdmodel.strands import both_strands
+from mfdstore.errors import RunError, StoreError
+from mfdstore.metadata import FactorTable
+from mfdstore.schema import Split
+from mfdstore.store import Store
+
+
+def predict(
+    model: SequenceModel,
+    *,
+    store: Store,
+    rows: NDArray[np.int64],
+    positions: int,
+    device: torch.device | None = None,
+    batch_size: int = 256,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Predict the labels of windows: probabilities, averaged over both strands.
+
+    Parameters
+    ----------
+    model
+        In any mode; it is left in evaluation mode, on the device.
+    store
+        That the windows belong to.
+    rows
+        Of the windows, shape ``(window,)``.
+    positions
+        Of a window, as in training.
+    device
+        To compute on; `None` is the CPU.
+    batch_size
+        Windows computed at once.
+    on_progress
+        Told how many windows are done.
+
+    Returns
+    -------
+    Shape ``(experiment, window)``, each experiment contiguous as it is ranked by itself.
+    """
+    device = device or torch.device("cpu")
+    model.to(device).eval()
+    predictions = np.empty((model.n_experiments, len(rows)), np.float32)
+    done = 0
+    with torch.inference_mode():
+        for batches in both_strands(store, rows, positions=positions, batch_size=batch_size):
+            probabilities = [torch.sigmoid(model(batch.to(device).one_hot())) for batch in batches]
+            stop = done + len(batches[0])
+            predictions[:, done:stop] = torch.stack(probabilities).mean(0).T.cpu().numpy()
+            done = stop
+            if on_progress is not None:
+                on_progress("predicting", done, len(rows))
+    return predictions
+
+
+def score_predictions(
+    predictions: NDArray[np.float32], *, store: Store, split: Split, epoch: int, factors: FactorTable
+) -> Evaluation:
+    """Rank the windows of a split by predictions.
+
+    Parameters
+    ----------
+    predictions
+        Of the split's windows in the order of the store, shape ``(experiment, window)``.
+    store
+        That holds the labels.
+    split
+        To which the windows belong.
+    epoch
+        Of the model, for the record.
+    factors
+        Of the experiments.
+    """
+    rows = store.windows.rows(split)
+    rankings = [
+        rank_experiment(predictions[index], store.labels_of(index)[rows])
+        for index in range(store.n_experiments)
+    ]
+    auroc = np.array([ranking.auroc for ranking in rankings])
+    precision = np.array([ranking.average_precision for ranking in rankings])
+    names = tuple(name for name in GROUPED_BY if name in factors and factors[name].kind == "category")
+    groups = {}
+    for name in names:
+        pairs = zip(group_means(auroc, factors[name]), group_means(precision, factors[name]), strict=True)
+        groups[name] = tuple(
+            GroupScore(
+                by_auroc.name, by_auroc.mean, by_precision.mean, by_auroc.n_scored, by_auroc.n_experiments
+            )
+            for by_auroc, by_precision in pairs
+        )
+    mean_auroc, n_scored = finite_mean(auroc)
+    return Evaluation(
+        split=split,
+        n_windows=len(rows),
+        epoch=epoch,
+        store_digest=store.digest,
+        overall=GroupScore(None, mean_auroc, finite_mean(precision)[0], n_scored, store.n_experiments),
+        groups=groups,
+        experiments=tuple(
+            ExperimentScore(
+                experiment,
+                {name: factors[name].values[index] for name in names},
+                ranking.n_positive,
+                ranking.auroc,
+                ranking.average_precision,
+            )
+            for index, (experiment, ranking) in enumerate(zip(store.experiments, rankings, strict=True))
+        ),
+    )
+
+
+def evaluate_run(
+    run: Path,
+    *,
+    split: Split = "test",
+    store: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Score a run's best model on a split, and write the scores into the run's folder.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    split
+        To be scored.
+    store
+        To read instead of the one that the run was trained on; it must hold the same experiments.
+    device, threads
+        As in training.
+    on_progress
+        Told how many windows are done.
+
+    Returns
+    -------
+    What was written to ``evaluation/SPLIT.json`` and, one experiment a row, ``evaluation/SPLIT.tsv``.
+
+    Raises
+    ------
+    RunError
+        If the run has no model, it is damaged, or the store is not what it was.
+    StoreError
+        If there is no such store, or it has no windows in the split.
+    """
+    trained = load_model(run)
+    opened = open_store_of(run, trained.description, store)
+    rows = opened.windows.rows(split)
+    if not len(rows):
+        raise StoreError(
+            opened.path,
+            found=f"no window in split {split}",
+            expected="windows to score",
+            remedy="Score another split with --split, or build the store with --split-test or --split-blocks.",
+        )
+    chosen = choose_device(device)
+    with computing_on(chosen, threads):
+        predictions = predict(
+            trained.model,
+            store=opened,
+            rows=rows,
+            positions=trained.description.config.data.positions,
+            device=chosen,
+            on_progress=on_progress,
+        )
+    evaluation = score_predictions(
+        predictions, store=opened, split=split, epoch=trained.epoch, factors=trained.description.factors
+    )
+    write_evaluation(run, evaluation)
+    return evaluation
+
+
+def open_store_of(run: Path, description: Description, path: Path | None = None) -> Store:
+    """Open the store that a run was trained on, or another one that holds the same experiments.
+
+    Raises
+    ------
+    RunError
+        If it is not what it was, or the other one does not fit.
+    StoreError
+        If it is not there.
+    """
+    if path is None:
+        store = Store(description.store_path)
+        if store.digest != description.store_digest:
+            raise RunError(
+                run,
+                found=f"that its store {store.path} has another content now (digest {store.digest[:12]})",
+                expected=f"digest {description.store_digest[:12]}, as in training",
+                remedy="Build that store again from the same sources, or name one of these experiments with --store.",
+            )
+        return store
+    store = Store(path)
+    expected = description.factors.experiments
+    if store.experiments != expected:
+        where = next(
+            (
+                index
+                for index, pair in enumerate(zip(store.experiments, expected, strict=False))
+                if len(set(pair)) > 1
+            ),
+            min(len(store.experiments), len(expected)),
+        )
+        raise RunError(
+            store.path,
+            found=f"{len(store.experiments)} experiments that differ from those of {run} from number {where + 1} on",
+            expected=f"the same {len(expected)} experiments in the same order",
+            remedy="Build a store of the experiments that the model was trained on.",
+        )
+    if store.bin_size != description.bin_size:
+        raise RunError(
+            store.path,
+            found=f"bins of {store.bin_size} bp",
+            expected=f"bins of {description.bin_size} bp, as the model was trained on",
+            remedy="Build a store with that --bin-size.",
+        )
+    return store
