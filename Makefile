@@ -3,21 +3,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test check lint types layers doctest bench clean
+.PHONY: install demo test check lint types layers doctest clean
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; say which one with: make PYTHON=python3.11 ..."; exit 1; }
+		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) torch
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
+# the whole way on simulated data: sources, store, checks, model, scores, report
 demo: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
+	rm -rf $(DEMO)
+	mkdir $(DEMO)
+	$(BIN)/mfdstore simulate --out $(DEMO)/sources --seed 1
+	$(BIN)/mfdstore build --genome simulated --fasta $(DEMO)/sources/genome.fa.gz --peaks $(DEMO)/sources/peaks \
+		--metadata $(DEMO)/sources/metadata.tsv --report $(DEMO)/sources/experiment_report.tsv \
+		--blacklist $(DEMO)/sources/blacklist.bed.gz --split-valid chr5 --split-test chr6 --out $(DEMO)/encode.zarr
+	$(BIN)/mfdstore verify $(DEMO)/encode.zarr --peaks $(DEMO)/sources/peaks --fasta $(DEMO)/sources/genome.fa.gz \
+		--blacklist $(DEMO)/sources/blacklist.bed.gz
+	$(BIN)/mfdmodel train --store $(DEMO)/encode.zarr --out $(DEMO)/run --preset demo --seed 1
+	$(BIN)/mfdmodel evaluate $(DEMO)/run --split test
+	$(BIN)/mfdmodel report $(DEMO)/run --truth $(DEMO)/sources/truth
+	@echo "Open $(DEMO)/run/report.html in a browser."
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -38,4 +52,4 @@ doctest: $(STAMP)
 check: lint types layers doctest test
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info
