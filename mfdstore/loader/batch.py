@@ -76,8 +76,7 @@ class Batch:
         out = _prepare(shape, dtype, self.codes.device, out)
         if self.codes.device.type == "cpu":
             return _fill(expand_codes, self.codes, out)
-        channels = torch.arange(N_CODES, dtype=torch.uint8, device=self.codes.device)
-        return out.copy_(self.codes[:, None, :] == channels[:, None])
+        return expand_codes_by_torch(self.codes, out)
 
     def labels(
         self, n_experiments: int, dtype: torch.dtype = torch.float32, *, out: Tensor | None = None
@@ -107,9 +106,20 @@ class Batch:
         out = _prepare((self.label_bits.shape[0], n_experiments), dtype, self.label_bits.device, out)
         if self.label_bits.device.type == "cpu":
             return _fill(expand_bits, self.label_bits, out)
-        places = torch.arange(7, -1, -1, dtype=torch.uint8, device=self.label_bits.device)
-        bits = (self.label_bits[:, :, None] >> places) & 1
-        return out.copy_(bits.flatten(1)[:, :n_experiments])
+        return expand_bits_by_torch(self.label_bits, out)
+
+
+def expand_codes_by_torch(codes: Tensor, out: Tensor) -> Tensor:
+    """Do what `kernels.expand_codes` does, on any device; slower on the CPU."""
+    channels = torch.arange(out.shape[1], dtype=codes.dtype, device=codes.device)
+    return out.copy_(codes[:, None, :] == channels[:, None])
+
+
+def expand_bits_by_torch(bits: Tensor, out: Tensor) -> Tensor:
+    """Do what `kernels.expand_bits` does, on any device; slower on the CPU."""
+    places = torch.arange(7, -1, -1, dtype=bits.dtype, device=bits.device)
+    spread = (bits[:, :, None] >> places) & 1
+    return out.copy_(spread.flatten(1)[:, : out.shape[1]])
 
 
 def _prepare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, out: Tensor | None) -> Tensor:
