@@ -53,13 +53,15 @@ class TrunkConfig(_Section):
 
     ``channels`` is C: the stem has C // 2, the end of the tower C, the latent 2C unless ``latent`` says
     otherwise. ``crop`` positions are cut from either side behind the dilated blocks; ``auto`` cuts until one
-    is left, or two of an even number. What is left is pooled.
+    is left, or two of an even number. What is left is pooled. ``channel_multiple`` rounds the channels between
+    the tower's ends down to a multiple, which processors and GPUs like; 1 is the published network.
     """
 
     channels: Annotated[int, Field(ge=2)] = 768
     stem_kernel: Count = 15
     tower_stages: Count = 6
     tower_kernel: Count = 5
+    channel_multiple: Count = 1
     dilated_blocks: Annotated[int, Field(ge=0)] = 2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     crop: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"

@@ -1,4 +1,8 @@
-"""Building blocks of the network: the pre-activation convolution, the residual sum, the plain perceptron."""
+"""Building blocks of the network: the pre-activation convolution, the residual sum, the plain perceptron.
+
+A window is an image of height 1, ``(window, channel, 1, position)``, with the channels innermost in memory: torch
+has that layout for images only, and it takes a third off the time of a training step on a processor.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,17 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
+
+
+def convolution(n_in: int, n_out: int, *, kernel: int, dilation: int = 1, bias: bool) -> nn.Conv2d:
+    """Make a convolution along positions that keeps their number; `kernel` is odd."""
+    padding = dilation * (kernel // 2)
+    return nn.Conv2d(n_in, n_out, (1, kernel), padding=(0, padding), dilation=(1, dilation), bias=bias)
+
+
+def max_pool(width: int) -> nn.MaxPool2d:
+    """Make a pool along positions that makes one of each `width`; a rest is dropped."""
+    return nn.MaxPool2d((1, width))
 
 
 class ConvBlock(nn.Sequential):
@@ -31,9 +46,9 @@ class ConvBlock(nn.Sequential):
         self, n_in: int, n_out: int, *, kernel: int, dilation: int = 1, dropout: float = 0.0
     ) -> None:
         parts: list[nn.Module] = [
-            nn.BatchNorm1d(n_in),
+            nn.BatchNorm2d(n_in),
             nn.GELU(approximate="tanh"),
-            nn.Conv1d(n_in, n_out, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False),
+            convolution(n_in, n_out, kernel=kernel, dilation=dilation, bias=False),
         ]
         if dropout > 0:
             parts.append(nn.Dropout(dropout))

@@ -7,25 +7,36 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mfdmodel.config import TrunkConfig
-from mfdmodel.layers import ConvBlock, Residual
+from mfdmodel.layers import ConvBlock, Residual, convolution, max_pool
 from mfdstore.dinucleotides import N_CODES
 
 POOLING: Final = 2
 """Positions that a max pool makes one of, behind the stem and behind each stage of the tower."""
 
 
-def tower_channels(channels: int, n_stages: int) -> tuple[int, ...]:
+def tower_channels(channels: int, n_stages: int, multiple: int = 1) -> tuple[int, ...]:
     """Compute the channels of the stem and behind each stage: geometric from C // 2 to C, rounded down.
+
+    Parameters
+    ----------
+    channels
+        C.
+    n_stages
+        Of the tower.
+    multiple
+        What the stages between are rounded down to; no stage gets fewer channels than the stem.
 
     >>> tower_channels(24, 6)
     (12, 13, 15, 16, 19, 21, 24)
+    >>> tower_channels(64, 6, 8)
+    (32, 32, 40, 40, 48, 56, 64)
     """
     start = channels // 2
     ratio = channels / start
-    inner = [int(start * ratio ** (stage / n_stages)) for stage in range(1, n_stages)]
+    exact = [int(start * ratio ** (stage / n_stages)) for stage in range(1, n_stages)]
+    inner = [max(start, width // multiple * multiple) for width in exact]
     return (start, *inner, channels)
 
 
@@ -58,21 +69,21 @@ class Trunk(nn.Module):
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
-        widths = tower_channels(config.channels, config.tower_stages)
+        widths = tower_channels(config.channels, config.tower_stages, config.channel_multiple)
         self.n_latent = config.n_latent
         self.crop = config.crop
         self.pooling = config.pooling
         self.stem = nn.Sequential(
-            nn.Conv1d(N_CODES, widths[0], config.stem_kernel, padding=config.stem_kernel // 2),
+            convolution(N_CODES, widths[0], kernel=config.stem_kernel, bias=True),
             Residual(ConvBlock(widths[0], widths[0], kernel=1)),
-            nn.MaxPool1d(POOLING),
+            max_pool(POOLING),
         )
         self.tower = nn.Sequential(
             *(
                 nn.Sequential(
                     ConvBlock(n_in, n_out, kernel=config.tower_kernel),
                     Residual(ConvBlock(n_out, n_out, kernel=1)),
-                    nn.MaxPool1d(POOLING),
+                    max_pool(POOLING),
                 )
                 for n_in, n_out in pairwise(widths)
             )
@@ -107,17 +118,17 @@ class Trunk(nn.Module):
         ValueError
             If the window is too short for the poolings and the crop to leave a position.
         """
-        x = one_hot
         n_poolings = 1 + len(self.tower)
-        n_left = x.shape[-1] // POOLING**n_poolings
+        n_positions = one_hot.shape[-1]
+        n_left = n_positions // POOLING**n_poolings
         crop = derived_crop(n_left) if self.crop == "auto" else self.crop
         if n_left - 2 * crop < 1:
             raise ValueError(
-                f"windows of {x.shape[-1]} positions leave {n_left} behind {n_poolings} poolings, "
+                f"windows of {n_positions} positions leave {n_left} behind {n_poolings} poolings, "
                 f"too few for a crop of {crop} a side"
             )
+        x = one_hot.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         x = self.dilated(self.tower(self.stem(x)))
-        x = self.pointwise(x[..., crop : n_left - crop])
-        x = functional.adaptive_avg_pool1d(x, 1) if self.pooling == "average" else torch.amax(x, -1, True)
-        latent: Tensor = self.norm(x.squeeze(-1))
+        x = self.pointwise(x[..., crop : n_left - crop]).squeeze(2)
+        latent: Tensor = self.norm(x.mean(-1) if self.pooling == "average" else x.amax(-1))
         return latent

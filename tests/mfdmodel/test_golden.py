@@ -144,9 +144,12 @@ def names_of_trunk() -> dict[str, str]:
 
 
 def load(model: SequenceModel, state: dict[str, Tensor]) -> None:
-    """Put their parameters in our model, whose latent has the biological half first where theirs has it last."""
+    """Put their parameters in our model, where the biological half of the latent is first, not last."""
     order = torch.cat([torch.arange(24, 48), torch.arange(24)])
     renamed = {f"features.{ours}": state[theirs] for ours, theirs in names_of_trunk().items()}
+    for name, value in renamed.items():
+        if value.dim() == 3:  # their windows are lines, ours images of height 1
+            renamed[name] = value.unsqueeze(2)
     for name in ("pointwise.2.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
         renamed[f"features.{name}"] = renamed[f"features.{name}"][order]
     for role in SUBSPACES:
@@ -181,7 +184,7 @@ def undone_running_statistics(model: SequenceModel, x: Tensor) -> Iterator[None]
     (`num_batches_tracked` is 1), and their evaluation outputs were computed before it. With momentum 0.1:
     after = 0.9 before + 0.1 batch.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     handles = []
 
     def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
