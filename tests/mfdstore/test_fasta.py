@@ -1,0 +1,206 @@
+"""FASTA files of all three packings against strings, and what is wrong with the wrong ones."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pysam
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfdstore.errors import SourceError
+from mfdstore.sources import fasta as fasta_module
+from mfdstore.sources.fasta import open_fasta
+
+Packing = Callable[[Path, bytes], None]
+
+
+def _plain(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _gzip(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content))
+
+
+def _bgzf(path: Path, content: bytes) -> None:
+    with pysam.BGZFile(str(path), "wb") as handle:
+        handle.write(content)
+
+
+PACKINGS = [pytest.param(pack, id=pack.__name__.strip("_")) for pack in (_plain, _gzip, _bgzf)]
+
+
+def _sequences(path: Path) -> dict[str, bytes]:
+    with open_fasta(path) as fasta:
+        found = {name: fasta.bases(name) for name in fasta.sizes}
+        assert {name: len(bases) for name, bases in found.items()} == dict(fasta.sizes)
+    return found
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_open_fasta__gives_the_letters_in_the_files_order(tmp_path: Path, pack: Packing) -> None:
+    content = b">chr2 second first\nACGTN\nacgtn\nRY\n>chr1\tx\nAC\n>one\nNNNN\nA"
+    pack(tmp_path / "x.fa", content)
+    found = _sequences(tmp_path / "x.fa")
+    assert list(found.items()) == [("chr2", b"ACGTNacgtnRY"), ("chr1", b"AC"), ("one", b"NNNNA")]
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_open_fasta__takes_line_ends_of_windows_and_a_second_opening(tmp_path: Path, pack: Packing) -> None:
+    pack(tmp_path / "x.fa", b">a\r\nACGT\r\nAC\r\n>b\r\nGG\r\n")
+    for _ in range(2):
+        assert _sequences(tmp_path / "x.fa") == {"a": b"ACGTAC", "b": b"GG"}
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        (b">a\nACGT\n>b\nAC\n>a\nGGGG\n", 5, "'a' a second time"),
+        (b">a\n>b\nACGT\n", 1, "sequence a without a base"),
+        (b">b\nACGT\n>a\n", 3, "sequence a without a base"),
+        (b">a\nACGT\n>\nACGT\n", 3, "a sequence without a name"),
+        (b"hello\nworld\n", 1, "'hello'"),
+        (b"\n>a\nACGT\n", 1, "starts with '>'"),
+        (bytes(range(256)) * 30, 1, "starts with '>'"),
+        (b">a\nAC GT\nACGTT\nAC\n", None, "sequence a that are no bases"),
+        (b">a\nAC\xffGT\n", None, "sequence a"),
+        (b"", None, ""),
+    ],
+    ids=[
+        "twice",
+        "no-base",
+        "no-base-at-end",
+        "no-name",
+        "text",
+        "blank-first",
+        "binary",
+        "blank",
+        "bytes",
+        "empty",
+    ],
+)
+def test_open_fasta__explains_what_is_wrong(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    pack: Packing,
+    content: bytes,
+    line: int | None,
+    words: str,
+) -> None:
+    path = tmp_path / "x.fa"
+    pack(path, content)
+    with pytest.raises(SourceError) as caught:
+        _sequences(path)
+    if content:
+        assert caught.value.line == line
+    assert words in str(caught.value)
+    assert caught.value.where == str(path)
+    assert capfd.readouterr().err == ""  # htslib keeps its own messages to itself
+
+
+@pytest.mark.parametrize("pack", [_plain, _bgzf])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b">a\nACGT\nACGTTT\nAC\n", 3), (b">b\nA\n>a\nACGT\nAC\nACGT\n", 5), (b">a\nACGT\n\nACGT\n", 3)],
+)
+def test_open_fasta__names_the_line_of_another_width(
+    tmp_path: Path, pack: Packing, content: bytes, line: int
+) -> None:
+    pack(tmp_path / "x.fa", content)
+    with pytest.raises(SourceError, match="lines of different lengths in sequence a") as caught:
+        _sequences(tmp_path / "x.fa")
+    assert caught.value.line == line
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["x.fa"]  # no index of a file that is wrong
+
+
+@pytest.mark.parametrize("pack", [_gzip, _bgzf])
+def test_open_fasta__finds_a_file_cut_off_anywhere(tmp_path: Path, pack: Packing) -> None:
+    whole = tmp_path / "whole.fa"
+    pack(whole, b">a\n" + b"ACGTTGCA" * 40 + b"\n>b\nACGT\n")
+    content = whole.read_bytes()
+    for length in range(len(content)):
+        part = tmp_path / f"part{length}.fa"
+        part.write_bytes(content[:length])
+        with pytest.raises(SourceError) as caught:
+            _sequences(part)
+        assert caught.value.where == str(part)
+
+
+def test_open_fasta__finds_a_damaged_block(tmp_path: Path) -> None:
+    path = tmp_path / "x.fa"
+    _bgzf(
+        path, b">a\n" + os.urandom(60_000).hex().encode().translate(bytes.maketrans(b"0123", b"ACGT")) + b"\n"
+    )
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"damaged|cannot be"):
+        _sequences(path)
+
+
+@pytest.mark.parametrize("what", ["missing", "folder"])
+def test_open_fasta__wants_a_readable_file(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.fa"
+    if what == "folder":
+        path.mkdir()
+    with pytest.raises(SourceError, match="no readable file"):
+        _sequences(path)
+
+
+@pytest.mark.parametrize("pack", [_plain, _bgzf])
+def test_open_fasta__makes_an_index_beside_the_file_and_renews_an_old_one(
+    tmp_path: Path, pack: Packing
+) -> None:
+    path = tmp_path / "x.fa"
+    pack(path, b">a\nACGT\n")
+    assert _sequences(path) == {"a": b"ACGT"}
+    index = Path(f"{path}.fai")
+    assert index.read_text().split("\t")[:2] == ["a", "4"]
+    pack(path, b">other\nACGTACGT\n")
+    newer = index.stat().st_mtime + 10
+    os.utime(path, (newer, newer))
+    assert _sequences(path) == {"other": b"ACGTACGT"}
+
+
+def test_open_fasta__finds_an_index_of_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.fa"
+    path.write_bytes(b">a\nACGT\n>b\nACGT\nACGT\n")
+    Path(f"{path}.fai").write_text("a\t12\t3\t12\t13\n")
+    with pytest.raises(SourceError, match=r"remove a \.fai"):
+        _sequences(path)
+
+
+@given(
+    lines=st.lists(
+        st.one_of(
+            st.text("ACGT", min_size=0, max_size=9),
+            st.from_regex(r">[a-z]{1,6}( [a-z>]{0,5})?", fullmatch=True),
+        ),
+        max_size=30,
+    ),
+    piece=st.integers(1, 40),
+)
+def test_read_names__finds_each_header_however_the_file_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], piece: int
+) -> None:
+    expected: dict[str, int] = {}
+    kept = []
+    for line in lines:
+        if line.startswith(">") and line[1:].split()[0] in expected:
+            continue
+        kept.append(line)
+        if line.startswith(">"):
+            expected[line[1:].split()[0]] = len(kept)
+    path = tmp_path_factory.getbasetemp() / "names.fa"
+    if not any(kept):
+        return  # an empty file is refused before its names are read
+    path.write_text("\n".join(kept) + ("\n" if piece % 2 else ""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fasta_module, "_SCAN_BYTES", piece)
+        assert fasta_module._read_names(path) == expected
