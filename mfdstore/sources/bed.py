@@ -28,7 +28,8 @@ PEAK_ENDINGS: Final = tuple(
     f".{kind}{packed}" for kind in ("bed", "narrowPeak", "broadPeak") for packed in ("", ".gz")
 )
 _COMMENTS: Final = ("#", "track", "browser")
-_INTEGER: Final = re.compile(r"[+-]?\d+")
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,40}")
+_LARGEST: Final = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,19 @@ class Intervals:
     n_elsewhere: int
 
 
-def read_intervals(path: Path, genome: Genome) -> Intervals:
+def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False) -> Intervals:
     """Read the first three columns of a BED-like file and hold them against the genome.
 
     Lines that start with ``#``, ``track`` or ``browser`` are comments, as in the format's specification.
+
+    Parameters
+    ----------
+    path
+        Of the file; compressed or not, told apart by content.
+    genome
+        Names and lengths of the chromosomes.
+    may_be_elsewhere
+        Accept a file none of whose intervals lies on a chromosome of the genome.
 
     Raises
     ------
@@ -81,7 +91,7 @@ def read_intervals(path: Path, genome: Genome) -> Intervals:
     for (name,), rows in table.partition_by("chrom", as_dict=True, maintain_order=True).items():
         chrom = genome.resolve(str(name))
         starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
-        limit = genome.sizes[chrom] if chrom is not None else np.iinfo(np.int64).max
+        limit = genome.sizes[chrom] if chrom is not None else _LARGEST
         if (starts < 0).any() or (starts >= ends).any() or (ends > limit).any():
             raise _find_fault(path, content, genome)
         if chrom is None:
@@ -91,7 +101,7 @@ def read_intervals(path: Path, genome: Genome) -> Intervals:
             by_chrom[chrom] = (np.concatenate([before[0], starts]), np.concatenate([before[1], ends]))
         else:
             by_chrom[chrom] = (starts, ends)
-    if not by_chrom:
+    if not by_chrom and not may_be_elsewhere:
         raise SourceError(
             path,
             found=f"chromosomes {some(table['chrom'].unique(maintain_order=True).to_list())}",
@@ -140,7 +150,7 @@ def _parse(content: bytes) -> pl.DataFrame | None:
     if content.startswith((b"track", b"browser", b"#")) or b"\ntrack" in content or b"\nbrowser" in content:
         lines = (line for line in content.split(b"\n") if not line.startswith((b"#", b"track", b"browser")))
         content = b"\n".join(lines)
-    if not content.strip():
+    if not content.strip(b"\n"):
         return pl.DataFrame(schema={"chrom": pl.String, "start": pl.Int64, "end": pl.Int64})
     try:
         table = pl.read_csv(
@@ -157,11 +167,21 @@ def _parse(content: bytes) -> pl.DataFrame | None:
         table = table.cast({"start": pl.Int64, "end": pl.Int64})
     except (pl.exceptions.PolarsError, IndexError, ValueError):
         return None
-    return None if _has_gaps(table) else table
+    return None if _has_gaps(table) or _is_ragged(content, len(table)) else table
 
 
 def _has_gaps(table: pl.DataFrame) -> bool:
     return bool(table.null_count().sum_horizontal().item()) or bool((table["chrom"] == "").any())
+
+
+def _is_ragged(content: bytes, n_rows: int) -> bool:
+    """Say whether any line has fewer columns than the first: a file cut off, or two files glued together.
+
+    A line with more columns does not come so far; a comment between the lines may hold any number of tabs.
+    """
+    if content.startswith(b"#") or b"\n#" in content:
+        content = b"\n".join(line for line in content.split(b"\n") if not line.startswith(b"#"))
+    return content.count(b"\t") != n_rows * content.split(b"\n", 1)[0].count(b"\t")
 
 
 def _find_fault(path: Path, content: bytes, genome: Genome) -> SourceError:
@@ -170,6 +190,7 @@ def _find_fault(path: Path, content: bytes, genome: Genome) -> SourceError:
     def fault(number: int, found: str, expected: str, remedy: str) -> SourceError:
         return SourceError(path, line=number, found=found, expected=expected, remedy=remedy)
 
+    n_columns = 0
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), start=1):
         if line.endswith("\r"):
             return fault(
@@ -185,6 +206,22 @@ def _find_fault(path: Path, content: bytes, genome: Genome) -> SourceError:
         problem = _line_fault(line, genome.resolve, genome.sizes)
         if problem is not None:
             return fault(number, *problem)
+        found_columns = line.count("\t") + 1
+        n_columns = n_columns or found_columns
+        if found_columns != n_columns:
+            return fault(
+                number,
+                f"{found_columns} columns",
+                f"{n_columns}, as in the lines before",
+                "The file may be cut off, or two files may have been joined: download it again.",
+            )
+        if "\r" in line or "\ufffd" in line:
+            return fault(
+                number,
+                f"signs that are no text in {line[:60]!r}",
+                "text in UTF-8, lines that end in LF",
+                "Download the file again, or convert it.",
+            )
     return SourceError(
         path,
         found="text that is not a table of intervals",
@@ -219,6 +256,8 @@ def _line_fault(
             "Correct or remove the line.",
         )
     known = resolve(chrom)
+    if known is None and end > _LARGEST:
+        return f"an interval to {end:,}", f"at most {_LARGEST:,}", "Correct or remove the line."
     if known is not None and end > sizes[known]:
         return (
             f"an interval to {end:,}",
