@@ -56,6 +56,12 @@ DEFAULT_MIN_EXPERIMENTS: Final = 2
 DEFAULT_POSITIONS: Final = 1152
 """Positions a window has unless the reader asks for another number (paper, section 2)."""
 
+RESERVED: Final = frozenset(
+    {WINDOW, EXPERIMENT, POSITION, LABEL_BYTE, WINDOW_BYTE, CHROM, START, END, SPLIT, N_POSITIVE}
+    | {LABEL_BITS, LABEL_BITS_BY_EXPERIMENT, SEQUENCE, LABEL}
+)
+"""Names of the format itself: no factor may take one."""
+
 ROWS_PER_CHUNK: Final = 512
 """Windows in an inner chunk of the labels: the unit of a read."""
 ROWS_PER_SHARD: Final = 16_384

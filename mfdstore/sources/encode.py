@@ -6,8 +6,7 @@ This is the one place that knows the portal's column names. In `metadata.tsv` th
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from mfdstore.errors import SourceError
 from mfdstore.genomes import same_assembly, some
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.provenance import SourceFile, describe_bytes
-from mfdstore.schema import MULTI_SEPARATOR, Kind, Role
+from mfdstore.schema import MULTI_SEPARATOR, RESERVED, Kind, Role
 
 ACCESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 PIPELINE: Final = "ENCODE Processing Pipeline"
@@ -210,8 +209,8 @@ class _Table:
                 expected="tab-separated text in UTF-8",
                 remedy="Unpack it if it is compressed; save it as UTF-8.",
             ) from error
-        # the portal itself writes reports with CR LF; the csv reader takes either
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
+        # the portal itself writes reports with CR LF; quotes mean nothing to it, and cells have no greatest length
+        lines = [line.split("\t") for line in re.split(r"\r\n|\n|\r", text)]
         first = 1 if stamped and lines and not set(required) <= set(lines[0]) else 0
         header = lines[first] if len(lines) > first else []
         lacking = [column for column in required if column not in header]
@@ -219,9 +218,20 @@ class _Table:
             raise SourceError(
                 path,
                 line=first + 1,
-                found=f"columns {some(header)}" if header else "no header line",
+                found=f"columns {some([repr(cell[:40]) for cell in header])}"
+                if any(header)
+                else "no header line",
                 expected=f"a header with {', '.join(map(repr, lacking))}",
                 remedy="Give the portal's table as it was downloaded.",
+            )
+        twice = sorted({column for column in header if column and header.count(column) > 1})
+        if twice:
+            raise SourceError(
+                path,
+                line=first + 1,
+                found=f"column {twice[0]!r} more than once",
+                expected="each column once",
+                remedy="Remove or rename one of them.",
             )
         rows = []
         for number, cells in enumerate(lines[first + 1 :], start=first + 2):
@@ -336,23 +346,27 @@ def _value(column: Column, cell: tuple[_Row, str]) -> Any:
         return "ChIP-seq" if text.endswith("ChIP-seq") and "Mint" not in text else text
     if column.kind == "number":
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
-            raise row.fault(name, "a number or an empty cell", "Correct the cell.") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise row.fault(name, "a number or an empty cell", "Correct the cell.")
+        return number
     if column.kind == "date":
         try:
             return np.datetime64(date.fromisoformat(text), "D")
         except ValueError:
             raise row.fault(name, "a date as 2016-07-28, or an empty cell", "Correct the cell.") from None
     if column.kind == "multi_category":
-        return tuple(sorted({item.strip() for item in text.split(MULTI_SEPARATOR) if item.strip()}))
+        items = {item.strip() for item in text.split(MULTI_SEPARATOR)} - {""}
+        return tuple(sorted(items)) or None
     return text
 
 
 def _other_columns(table: _Table, rows: Sequence[_Row]) -> list[Factor]:
     """Keep every other column of the metadata table as it is, under a name in the store's style."""
     used = {source.partition(":")[2] for column in COLUMNS for source in column.sources if source[0] == "m"}
-    taken = {column.name for column in COLUMNS}
+    taken = {column.name for column in COLUMNS} | RESERVED
     others = []
     for header in table.columns:
         name = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_")
