@@ -6,6 +6,7 @@ nothing under that name. What it leaves hidden is removed by the next one of the
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -13,8 +14,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mfdstore.errors import StoreError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -23,45 +27,65 @@ def published(out: Path) -> Iterator[Path]:
 
     Yields
     ------
-    Path of a directory that does not exist yet.
+    Path of an empty directory.
 
     Raises
     ------
     StoreError
-        If `out` exists, before or by the time all is written, or its folder does not exist.
+        If `out` exists, before or by the time all is written, its folder does not exist or cannot be written,
+        or the disk is full.
     """
-    if out.exists() or out.is_symlink():
-        raise _exists(out)
-    if not out.parent.is_dir():
-        raise StoreError(
-            out,
-            found=f"no folder {out.parent}",
-            expected="an existing folder to write to",
-            remedy="Create it first.",
-        )
     owner = f".{out.name}.writing-{socket.gethostname()}-"
-    for left in out.parent.glob(f"{glob.escape(owner)}*"):
-        number = left.name.rpartition("-")[2]
-        if number.isdigit() and not _alive(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
     hidden = out.parent / f"{owner}{os.getpid()}"
+    try:
+        if out.exists() or out.is_symlink():
+            raise _exists(out)
+        if not out.parent.is_dir():
+            raise StoreError(
+                out,
+                found=f"no folder {out.parent}",
+                expected="an existing folder to write to",
+                remedy="Create it first.",
+            )
+        for left in out.parent.glob(f"{glob.escape(owner)}*"):
+            number = left.name.rpartition("-")[2]
+            if number.isdigit() and not _alive(int(number)):
+                shutil.rmtree(left, ignore_errors=True)
+        hidden.mkdir()  # before anything is read, so that a folder that cannot be written is told at once
+    except OSError as error:
+        raise _explain(out, error) from error
     try:
         yield hidden
         if out.exists():
             raise _exists(out)
         hidden.rename(out)
-    except PermissionError as error:
-        raise StoreError(
-            out,
-            found=f"a folder that cannot be written ({error.strerror})",
-            expected="leave to write",
-            remedy="Choose another name for --out.",
-        ) from error
+    except OSError as error:
+        if error.errno in _FULL or str(hidden) in (error.filename, error.filename2):
+            raise _explain(out, error) from error
+        raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
+def _explain(out: Path, error: OSError) -> StoreError:
+    if error.errno in _FULL:
+        return StoreError(
+            out,
+            found=f"no room ({error.strerror})",
+            expected="space on the disk for the whole of it",
+            remedy="Make room, or choose another disk for --out.",
+        )
+    return StoreError(
+        out,
+        found=f"a folder or name that cannot be written ({error.strerror})",
+        expected="leave to write it",
+        remedy="Choose another name for --out.",
+    )
+
+
 def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return False  # a process of this number ended before: containers give the same few numbers again and again
     try:
         os.kill(process, 0)
     except ProcessLookupError:
