@@ -102,7 +102,8 @@ class BuildSettings:
             if not sound:
                 raise ConfigError(option, found=str(found), expected=expected, remedy="Correct the option.")
 
-        check(self.bin_size >= 2, "--bin-size", self.bin_size, "2 bp or more")
+        largest = int(np.iinfo(np.int32).max)
+        check(2 <= self.bin_size <= largest, "--bin-size", self.bin_size, f"2 bp to {largest:,} bp")
         check(
             1 <= self.min_overlap <= self.bin_size,
             "--min-overlap",
@@ -113,7 +114,9 @@ class BuildSettings:
         check(self.gap >= 0, "--gap", self.gap, "0 bp or more")
         if self.blocks is not None:
             sound = all(fraction >= 0 for fraction in self.blocks) and abs(sum(self.blocks) - 1) < 1e-9
-            check(sound, "--block-fractions", self.blocks, "three fractions that sum to 1")
+            check(
+                sound, "--block-fractions", ",".join(map(str, self.blocks)), "three fractions that sum to 1"
+            )
 
 
 @dataclass
@@ -162,12 +165,14 @@ def build_store(
     with published(out) as directory, open_fasta(sources.fasta) as fasta:
         genome = Genome.from_fasta(settings.genome, fasta.sizes, str(sources.fasta))
         chroms = genome.restrict(settings.chroms) if settings.chroms else tuple(genome.sizes)
+        _check_chroms(sources.fasta, chroms)
+        held_out = _held_out(settings, genome)
         table = read_experiments(sources.metadata, sources.report, settings.genome)
         files = match_peak_files(sources.peaks, table, settings.allow_missing)
         factors = table.factors.take(np.array([table.factors.experiments.index(name) for name in files]))
         counts = BuildCounts(experiments=len(files), metadata=dict(table.counts))
         counts.metadata["rows_without_peak_file"] = len(table.factors) - len(files)
-        peaks = _read_peaks(files, genome, table.md5, on_progress)
+        peaks = _read_peaks(files, genome, table.md5, settings, on_progress)
         _check_peaks(sources.peaks, peaks, chroms, settings.allow_empty)
         blacklist = read_intervals(sources.blacklist, genome) if sources.blacklist else None
         counts.peaks = sum(file.n_intervals for file in peaks.values())
@@ -181,7 +186,7 @@ def build_store(
             codes = encode_chromosome(fasta.bases(genome.fasta_names[chrom]))
             writer.write_codes(chrom, codes)
             starts, bits = _label_chromosome(chrom, codes, list(peaks.values()), blacklist, settings, counts)
-            split = _split(chrom, starts, genome, settings)
+            split = _split(chrom, starts, held_out, settings)
             writer.append_windows(chrom, starts, split, bits)
             for code, count in enumerate(np.bincount(split, minlength=len(schema.SPLITS))):
                 name = schema.SPLITS[code]
@@ -249,10 +254,14 @@ def match_peak_files(folder: Path, table: ExperimentTable, allow_missing: bool) 
 
 
 def _read_peaks(
-    files: Mapping[str, Path], genome: Genome, md5: Mapping[str, str], on_progress: Progress
+    files: Mapping[str, Path],
+    genome: Genome,
+    md5: Mapping[str, str],
+    settings: BuildSettings,
+    on_progress: Progress,
 ) -> dict[str, Intervals]:
     def read(name: str) -> Intervals:
-        intervals = read_intervals(files[name], genome)
+        intervals = read_intervals(files[name], genome, may_be_elsewhere=settings.allow_empty)
         if name in md5 and md5[name] != intervals.file.md5:
             raise SourceError(
                 files[name],
@@ -320,18 +329,45 @@ def _label_chromosome(
 
 
 def _split(
-    chrom: str, starts: NDArray[np.int32], genome: Genome, settings: BuildSettings
+    chrom: str, starts: NDArray[np.int32], held_out: tuple[list[str], list[str]], settings: BuildSettings
 ) -> NDArray[np.int8]:
     if settings.blocks is not None:
         return split_by_blocks(
             starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap
         )
-    valid = _held_out("--split-valid", settings.valid_chroms, genome)
-    test = _held_out("--split-test", settings.test_chroms, genome)
-    return np.full(len(starts), schema.SPLITS.index(split_by_chrom(chrom, valid, test)), np.int8)
+    return np.full(len(starts), schema.SPLITS.index(split_by_chrom(chrom, *held_out)), np.int8)
 
 
-def _held_out(option: str, names: Sequence[str], genome: Genome) -> list[str]:
+def _check_chroms(fasta: Path, chroms: Sequence[str]) -> None:
+    """Refuse names that cannot name an array of a store."""
+    for chrom in chroms:
+        if "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__"):
+            raise SourceError(
+                fasta,
+                found=f"sequence name {chrom!r}",
+                expected="a name without '/', since an array of the store is called so",
+                remedy="Rename the sequence, or choose others by --chroms.",
+            )
+
+
+def _held_out(settings: BuildSettings, genome: Genome) -> tuple[list[str], list[str]]:
+    """Resolve the chromosomes of valid and test; none where each chromosome is cut in blocks."""
+    if settings.blocks is not None:
+        return [], []
+    valid = _resolve_split("--split-valid", settings.valid_chroms, genome)
+    test = _resolve_split("--split-test", settings.test_chroms, genome)
+    both = sorted(set(valid) & set(test))
+    if both:
+        raise ConfigError(
+            "--split-valid and --split-test",
+            found=f"{some(both)} in both",
+            expected="each chromosome in one split",
+            remedy="Remove it from one of the two.",
+        )
+    return valid, test
+
+
+def _resolve_split(option: str, names: Sequence[str], genome: Genome) -> list[str]:
     """Resolve the chromosomes of a split; one that the assembly has but this FASTA lacks holds nothing out."""
     assembly = find_assembly(genome.name)
     resolved = []

@@ -123,6 +123,15 @@ def _check_arrays(store: Store, on_progress: Progress) -> Iterator[Finding]:
 
 def _check_consistency(store: Store) -> Iterator[Finding]:
     windows, bits = store.windows, store.label_bits()
+    shapes = (
+        len(windows) == store.n_windows
+        and bits.shape == (store.n_windows, schema.n_bytes(store.n_experiments))
+        and len(store.experiments) == store.n_experiments
+        and bool((store.read(schema.END) == windows.end).all())
+    )
+    yield Finding("attributes", shapes, "agree with the arrays" if shapes else "do not agree with the arrays")
+    if not shapes:
+        return
     order = np.lexsort((windows.start, windows.chrom))
     key = windows.chrom.astype(np.int64) << 32 | windows.start
     ordered = bool((order == np.arange(len(windows))).all() and (np.diff(key) > 0).all())
@@ -177,6 +186,13 @@ def _check_labels(
 ) -> Iterator[Finding]:
     """Recompute labels of every tiled bin by pyranges, and which bins pass the filters."""
     genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
+    if not folder.is_dir():
+        raise SourceError(
+            folder,
+            found="no such folder",
+            expected="the folder of the peak files that the store was built from",
+            remedy="Check the path given to --peaks.",
+        )
     files = {stem: path for path in sorted(folder.iterdir()) if (stem := peak_stem(path)) is not None}
     lacking = [name for name in store.experiments if name not in files]
     if lacking:
@@ -191,7 +207,7 @@ def _check_labels(
     changed = []
     labels = _BinLabels(store)
     for done, (index, name) in enumerate(enumerate(store.experiments), start=1):
-        intervals = read_intervals(files[name], genome)
+        intervals = read_intervals(files[name], genome, may_be_elsewhere=True)
         if intervals.file.md5 != recorded[name]["md5"]:
             changed.append(name)
         labels.add(index, intervals.by_chrom)
@@ -265,7 +281,11 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
         if blacklist is None:
             return Finding("filters", True, "not checked: pass --blacklist, which the build had")
         genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
-        listed = read_intervals(blacklist, genome)
+        listed = read_intervals(blacklist, genome, may_be_elsewhere=True)
+        if listed.file.md5 != store.provenance["blacklist"]["md5"]:
+            return Finding(
+                "filters", False, f"{blacklist} is not the blacklist of the build: its md5 differs"
+            )
         for index, chrom in enumerate(store.chroms):
             begin, end = labels.offsets[index], labels.offsets[index + 1]
             for first, last in zip(*listed.by_chrom.get(chrom, ((), ())), strict=True):
