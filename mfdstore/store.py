@@ -55,8 +55,15 @@ class Store:
             self.digest: str = self.attributes["digest"]
             self.array_digests: Mapping[str, str] = self.attributes["array_digests"]
             self.provenance: Mapping[str, Any] = self.attributes["provenance"]
+            self._factors: list[Mapping[str, Any]] = list(self.attributes["factors"])
         except KeyError as error:
             raise _damaged(self.path, f"no attribute {error}") from error
+        except TypeError as error:
+            raise _damaged(self.path, f"an attribute of another kind ({error})") from error
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        """Open again in another process, rather than send along what was read."""
+        return Store, (self.path,)
 
     @cached_property
     def experiments(self) -> tuple[str, ...]:
@@ -78,7 +85,7 @@ class Store:
     def factors(self) -> FactorTable:
         """What is known of the experiments."""
         factors = []
-        for entry in self.attributes["factors"]:
+        for entry in self._factors:
             stored = self.read(entry["name"])
             values = decode_values(entry["kind"], stored)
             factors.append(Factor(entry["name"], entry["kind"], entry["role"], values, entry["unit"]))

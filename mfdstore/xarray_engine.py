@@ -29,7 +29,7 @@ from mfdstore.writer import encode_values
 
 _CHROMS_HELD = 4
 """Chromosomes whose codes `sequence` keeps in memory, 1 byte a base."""
-_REGION = re.compile(r"(?P<chrom>[^:]+)(?::(?P<start>[\d,_]+)-(?P<end>[\d,_]+))?")
+_REGION = re.compile(r"(?P<chrom>[^:]+)(?::(?P<start>[0-9][0-9,_]*)-(?P<end>[0-9][0-9,_]*))?")
 
 
 class StoreEntrypoint(BackendEntrypoint):
@@ -183,7 +183,8 @@ class Selection:
         Parameters
         ----------
         factors
-            A value, or several, for each factor named: ``{"target": "CTCF", "biosample": ["HepG2", "K562"]}``.
+            A value, or several, for each factor named: ``{"target": "CTCF", "biosample": ["HepG2", "K562"]}``;
+            dates as text (``2016-07-28``) or datetime64.
             All must hold. A multi-category factor holds where it has any of the values; a missing value never.
 
         Raises
@@ -203,8 +204,10 @@ class Selection:
                     expected=some(map(str, known), 40),
                     remedy="Correct the name.",
                 )
-            values = set(wanted) if isinstance(wanted, (list, tuple, set)) else {wanted}
+            values = set(wanted) if isinstance(wanted, (list, tuple, set, np.ndarray)) else {wanted}
             column = self._dataset[name]
+            if column.dtype.kind == "M":
+                values = {np.datetime64(value, "ns") for value in values}
             several = column.attrs.get("kind") == "multi_category"
             keep &= np.array([_holds(value, values, several) for value in column.values], np.bool_)
         return self._dataset.isel({schema.EXPERIMENT: np.flatnonzero(keep)})
@@ -289,10 +292,15 @@ class _SequenceArray(BackendArray):
 
     def __init__(self, store: Store, positions: int) -> None:
         self._store = store
+        self._positions = positions
         self._first = store.windows.first_position(positions)
         self.shape = (store.n_windows, positions)
         self.dtype = np.dtype(np.uint8)
         self._codes = lru_cache(_CHROMS_HELD)(store.codes)
+
+    def __reduce__(self) -> tuple[type[_SequenceArray], tuple[Store, int]]:
+        """Leave behind what is held of chromosomes when sent to another process."""
+        return _SequenceArray, (self._store, self._positions)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[np.uint8]:
         found: NDArray[np.uint8] = indexing.explicit_indexing_adapter(
