@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
@@ -131,6 +132,7 @@ def build(
     with explained():
         from mfdstore.build import BuildSettings, Sources, build_store
 
+        fractions = _fractions(block_fractions)
         settings = BuildSettings(
             genome=genome,
             chroms=_names(chroms),
@@ -139,7 +141,7 @@ def build(
             min_experiments=min_experiments,
             valid_chroms=_names(split_valid),
             test_chroms=_names(split_test),
-            blocks=_fractions(block_fractions) if split_blocks else None,
+            blocks=fractions if split_blocks else None,
             gap=gap,
             allow_missing=allow_missing,
             allow_empty=allow_empty,
@@ -195,7 +197,9 @@ def verify(
         else:
             table = Table("check", "", "detail", box=None)
             for finding in found.findings:
-                table.add_row(finding.check, "ok" if finding.sound else "[red]WRONG[/red]", finding.detail)
+                table.add_row(
+                    finding.check, "ok" if finding.sound else "[red]WRONG[/red]", escape(finding.detail)
+                )
             out.print(table)
         if not found.sound:
             err.print(f"{store} is damaged or differs from its sources.", style="red", markup=False)
@@ -250,10 +254,12 @@ def simulate(
             )
         else:
             out.print(
-                f"{made.path}: {made.n_bases:,} bp on {len(made.chroms)} chromosomes, {made.n_experiments} experiments, "
+                f"{made.n_bases:,} bp on {len(made.chroms)} chromosomes, {made.n_experiments} experiments, "
                 f"{made.n_peaks:,} peaks, {made.n_variants:,} variants, {made.n_enhancers:,} enhancers",
                 highlight=False,
+                soft_wrap=True,
             )
+            _print_path(str(made.path))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -277,6 +283,11 @@ def _fractions(text: str) -> tuple[float, float, float]:
 
 def _print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2, default=str))
+
+
+def _print_path(path: str) -> None:
+    # in one piece, for a script to read, and without markup: names may hold brackets
+    out.print(path, style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_build(done: BuildReport) -> None:
@@ -307,7 +318,7 @@ def _print_build(done: BuildReport) -> None:
         table.add_row("metadata" if index == 0 else "", n, name)
     table.columns[1].justify = "right"
     out.print(table)
-    out.print(str(done.path), style="bold", highlight=False)
+    _print_path(str(done.path))
 
 
 def _describe(store: Store) -> dict[str, Any]:
@@ -349,10 +360,10 @@ def _print_info(described: dict[str, Any]) -> None:
     splits = ", ".join(f"{n:,} {name}" for name, n in described["windows_by_split"].items() if n)
     chroms = described["chroms"]
     shown = ", ".join(list(chroms)[:6]) + (f" and {len(chroms) - 6} more" if len(chroms) > 6 else "")
-    out.print(described["path"], style="bold", highlight=False)
+    _print_path(described["path"])
     summary = Table(box=None, show_header=False)
     for name, value in (
-        ("genome", f"{described['genome']}: {shown}, {sum(chroms.values()):,} bp"),
+        ("genome", escape(f"{described['genome']}: {shown}, {sum(chroms.values()):,} bp")),
         ("windows", f"{described['n_windows']:,} ({splits})"),
         (
             "bins",
@@ -379,7 +390,7 @@ def _print_info(described: dict[str, Any]) -> None:
                 factor["kind"],
                 str(known),
                 values,
-                ", ".join(factor["examples"]),
+                escape(", ".join(factor["examples"])),
             )
     out.print(table)
     others = [factor["name"] for factor in described["factors"] if factor["role"] is None]
