@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mfdmodel.checkpoint.models import write_model
-from mfdmodel.checkpoint.states import State, write_text
+from mfdmodel.checkpoint.states import State, damaged, write_text
 from mfdmodel.train.players import Players
 
 LAST_STATE: Final = Path("checkpoints", "last.safetensors")
@@ -70,6 +70,35 @@ def format_curves(records: list[EpochRecord]) -> str:
     for record in records:
         writer.writerow({name: "" if value is None else value for name, value in asdict(record).items()})
     return text.getvalue()
+
+
+def read_curves(run: Path) -> list[EpochRecord]:
+    """Read a run's learning curves; none where no epoch is done.
+
+    Raises
+    ------
+    RunError
+        If they are damaged.
+    """
+    path = run / CURVES
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                EpochRecord(
+                    epoch=int(row["epoch"]),
+                    train_loss=float(row["train_loss"]),
+                    valid_loss=float(row["valid_loss"]),
+                    l_indep=float(row["l_indep"]) if row["l_indep"] else None,
+                    learning_rate=float(row["learning_rate"]),
+                    seconds=float(row["seconds"]),
+                    windows_per_second=float(row["windows_per_second"]),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"learning curves that cannot be read ({error!r})") from error
 
 
 class Keeper(Callback):

@@ -1,0 +1,125 @@
+"""What a report says of a run, gathered from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdmodel.checkpoint.models import Description, read_description
+from mfdmodel.checkpoint.states import damaged, read_json
+from mfdmodel.evaluate.scores import Evaluation, read_evaluation
+from mfdmodel.train.fit import RUN_RECORD
+from mfdmodel.train.keeper import EpochRecord, best_epoch, read_curves
+from mfdstore.errors import RunError
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """Labels of one split.
+
+    Parameters
+    ----------
+    n_windows
+        Of the split.
+    n_positive
+        Windows that each experiment labels, shape ``(experiment,)``.
+    """
+
+    n_windows: int
+    n_positive: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """Everything that a run's folder tells.
+
+    Parameters
+    ----------
+    name
+        Of the run: its folder's.
+    description
+        What its model is.
+    record
+        Versions, device, threads, number of parameters.
+    labels
+        By split.
+    curves
+        A row an epoch; at least one.
+    evaluation
+        Of the split that the report is about.
+    """
+
+    name: str
+    description: Description
+    record: Mapping[str, Any]
+    labels: Mapping[str, SplitLabels]
+    curves: tuple[EpochRecord, ...]
+    evaluation: Evaluation
+
+    @property
+    def best(self) -> EpochRecord:
+        """Row of the epoch whose model was kept."""
+        return self.curves[best_epoch(list(self.curves))]
+
+    @property
+    def kind(self) -> str:
+        """What was trained, in words."""
+        return {
+            "mfd": "MFD, weights from metadata",
+            "linear_head": "same network, free linear head",
+            "dinucleotides": "dinucleotide frequencies",
+        }[self.description.config.model.kind]
+
+    @property
+    def lambda_indep(self) -> float | None:
+        """Price of dependence; `None` for a model without subspaces."""
+        model = self.description.config.model
+        return model.penalty.lambda_indep if model.kind == "mfd" else None
+
+
+def read_run(run: Path, *, split: str = "test") -> RunContent:
+    """Gather a run's content.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    split
+        Whose evaluation is wanted.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, it has no whole epoch, the split was not evaluated, or a file is damaged.
+    """
+    description = read_description(run)
+    record = read_json(run / RUN_RECORD)
+    curves = read_curves(run)
+    if not curves:
+        raise RunError(
+            run,
+            found="no whole epoch",
+            expected="a trained model",
+            remedy="Go on with mfdmodel train --resume.",
+        )
+    evaluation = read_evaluation(run, split)
+    if evaluation is None:
+        raise RunError(
+            run,
+            found=f"no scores on split {split}",
+            expected="a run that was evaluated",
+            remedy=f"First run: mfdmodel evaluate {run} --split {split}",
+        )
+    try:
+        labels = {
+            name: SplitLabels(int(counts["n_windows"]), np.array(counts["n_positive"], np.int64))
+            for name, counts in record["labels"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(run / RUN_RECORD, f"label counts that cannot be read ({error!r})") from error
+    return RunContent(run.resolve().name, description, record, labels, tuple(curves), evaluation)

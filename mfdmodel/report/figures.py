@@ -1,0 +1,279 @@
+"""Figures of a run as inline SVG: text stays text, and nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from mfdmodel.analyses.truth import ProbeScore
+from mfdmodel.evaluate.scores import ExperimentScore
+from mfdmodel.train.keeper import EpochRecord, best_epoch
+
+COLOURS: Final = ("#1f6f8b", "#c8553d", "#6a8d3f", "#7d5a9b", "#b0892a", "#4d5b68")
+"""Of runs and of assays, in order; readable side by side for the colour-blind."""
+ROLE_COLOURS: Final = {"biological": "#1f6f8b", "technical": "#c8553d"}
+_INK: Final = "#22303c"
+_FAINT: Final = "#8795a1"
+_GRID: Final = "#e3e8ec"
+
+_STYLE: Final[Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mfd",
+    "text.parse_math": False,  # metadata may hold dollar signs
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+
+_LONGEST_NAME: Final = 34
+_MOST_ROWS: Final = 60
+
+
+def draw_losses(runs: Mapping[str, Sequence[EpochRecord]]) -> str:
+    """Draw the cross entropy by epoch: the first run's training and validation, the others' validation.
+
+    Parameters
+    ----------
+    runs
+        Learning curves by name; the first is the run that the page is about.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(5.4, 3.3)
+        for colour, (name, records) in zip(_cycle(len(runs)), runs.items(), strict=True):
+            if not records:
+                continue
+            epochs = [record.epoch + 1 for record in records]
+            first = colour == COLOURS[0]
+            if first:
+                losses = [record.train_loss for record in records]
+                axes.plot(epochs, losses, color=colour, lw=1.2, ls=(0, (4, 2)), label="training")
+            losses = [record.valid_loss for record in records]
+            label = "validation" if len(runs) == 1 else f"validation, {shorten(name)}"
+            axes.plot(epochs, losses, color=colour, lw=2, marker="o", ms=3.5, label=label)
+            best = best_epoch(list(records))
+            axes.plot(epochs[best], losses[best], "o", ms=9, mfc="none", mec=colour, mew=1.5)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross entropy (nats)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+        return _to_svg(figure)
+
+
+def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mapping[str, int]) -> str | None:
+    """Draw how much of each subspace the predictors find in the other, by epoch.
+
+    Parameters
+    ----------
+    runs
+        Learning curves by name.
+    n_features
+        Features of both subspaces together, by the same names.
+
+    Returns
+    -------
+    Mean squared correlation of features and their predictions; `None` where no run has two subspaces.
+    """
+    curves = {
+        name: [
+            (record.epoch + 1, -record.l_indep / n_features[name])
+            for record in records
+            if record.l_indep is not None
+        ]
+        for name, records in runs.items()
+    }
+    if not any(curves.values()):
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(5.4, 3.3)
+        for colour, (name, points) in zip(_cycle(len(runs)), curves.items(), strict=True):
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True), color=colour, lw=2, marker="o", ms=3.5, label=shorten(name)
+                )
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("mean squared correlation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if sum(bool(points) for points in curves.values()) > 1:
+            axes.legend()
+        return _to_svg(figure)
+
+
+def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colours: str | None) -> str | None:
+    """Draw each experiment's AUROC as a dot, one row a value of a factor, rows sorted by their mean.
+
+    Parameters
+    ----------
+    scores
+        Of the experiments.
+    rows
+        Factor that makes the rows.
+    colours
+        Factor that colours the dots, `None` for one colour.
+    """
+    grouped: dict[str, list[ExperimentScore]] = {}
+    for score in scores:
+        if not np.isnan(score.auroc):
+            grouped.setdefault(score.factors.get(rows) or "(missing)", []).append(score)
+    if not grouped:
+        return None
+    order = sorted(grouped, key=lambda name: float(np.mean([score.auroc for score in grouped[name]])))[
+        -_MOST_ROWS:
+    ]
+    palette = _palette([score.factors.get(colours) if colours else None for score in scores])
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(7.6, 0.9 + 0.235 * len(order))
+        for row, name in enumerate(order):
+            members = grouped[name]
+            values = np.array([score.auroc for score in members])
+            offsets = _spread(len(members))
+            dots = [palette[(score.factors.get(colours) if colours else None) or ""] for score in members]
+            axes.scatter(values, row + offsets, s=18, c=dots, alpha=0.8, lw=0)
+            axes.plot(
+                [values.mean()] * 2, [row - 0.36, row + 0.36], color=_INK, lw=1.6, solid_capstyle="butt"
+            )
+        axes.axvline(0.5, color=_FAINT, lw=1, ls=(0, (3, 3)))
+        axes.set_yticks(range(len(order)), [f"{shorten(name)}  ({len(grouped[name])})" for name in order])
+        axes.set_ylim(-0.7, len(order) - 0.3)
+        axes.set_xlim(right=1.005)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("AUROC")
+        if len(palette) > 1:
+            handles = [
+                axes.scatter([], [], s=18, color=colour, label=shorten(name or "(missing)"))
+                for name, colour in palette.items()
+            ]
+            axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4)
+        return _to_svg(figure)
+
+
+def draw_comparison(
+    first: tuple[str, Sequence[ExperimentScore]], second: tuple[str, Sequence[ExperimentScore]]
+) -> str | None:
+    """Draw the AUROC of the same experiments under two runs against each other.
+
+    Returns
+    -------
+    `None` where no experiment has a score under both.
+    """
+    other = {score.experiment: score.auroc for score in second[1]}
+    pairs = np.array([(other.get(score.experiment, np.nan), score.auroc) for score in first[1]], np.float64)
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    if not len(pairs):
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(3.7, 3.6)
+        low = min(0.5, float(pairs.min())) - 0.01
+        axes.plot([low, 1], [low, 1], color=_FAINT, lw=1)
+        axes.scatter(pairs[:, 0], pairs[:, 1], s=16, color=COLOURS[0], alpha=0.7, lw=0)
+        axes.set_xlim(low, 1.005)
+        axes.set_ylim(low, 1.005)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"AUROC, {shorten(second[0])}")
+        axes.set_ylabel(f"AUROC, {shorten(first[0])}")
+        above = int((pairs[:, 1] > pairs[:, 0]).sum())
+        axes.set_title(f"higher in {above} of {len(pairs)} experiments", fontsize=10, color=_INK, loc="left")
+        return _to_svg(figure)
+
+
+def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
+    """Draw, for each planted truth, how well it is read from the features of each role."""
+    known = [score for score in scores if not any(np.isnan(value) for value in score.auroc.values())]
+    if not known:
+        return None
+    known = sorted(known, key=lambda score: (score.role != "technical", score.factor))
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(7.6, 1.1 + 0.27 * len(known))
+        for row, score in enumerate(known):
+            values = list(score.auroc.values())
+            axes.plot(
+                [min(values), max(values)], [row, row], color=_GRID, lw=4, zorder=1, solid_capstyle="round"
+            )
+            for role, value in score.auroc.items():
+                axes.scatter(value, row, s=42, color=ROLE_COLOURS.get(role, COLOURS[2]), zorder=2, lw=0)
+        names = [f"{score.role}: {score.factor} {shorten(score.value)}" for score in known]
+        axes.set_yticks(range(len(known)), names)
+        axes.axvline(0.5, color=_FAINT, lw=1, ls=(0, (3, 3)))
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("AUROC of a linear probe on test windows")
+        handles = [
+            axes.scatter(
+                [], [], s=42, color=ROLE_COLOURS.get(role, COLOURS[2]), label=f"from {role} features"
+            )
+            for role in known[0].auroc
+        ]
+        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
+        return _to_svg(figure)
+
+
+def draw_label_shares(shares: NDArray[np.float64]) -> str:
+    """Draw a histogram of the share of training windows that each experiment labels.
+
+    Parameters
+    ----------
+    shares
+        Shape ``(experiment,)``; drawn in percent.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _new(5.4, 2.6)
+        axes.hist(
+            100 * shares, bins=min(40, max(8, len(shares) // 4)), color=COLOURS[0], edgecolor="white", lw=0.6
+        )
+        axes.set_xlabel("labelled training windows (%)")
+        axes.set_ylabel("experiments")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return _to_svg(figure)
+
+
+def shorten(name: str) -> str:
+    """Cut a name that would not fit beside a figure."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _new(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _cycle(n: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(n)]
+
+
+def _palette(names: Sequence[str | None]) -> dict[str, str]:
+    """Give each name a colour; the last colour is shared by all that come too late."""
+    distinct = sorted({name or "" for name in names})
+    return {name: COLOURS[min(index, len(COLOURS) - 1)] for index, name in enumerate(distinct)}
+
+
+def _spread(n: int) -> NDArray[np.float64]:
+    """Shift dots of one row apart, evenly and without chance."""
+    return np.zeros(1) if n == 1 else 0.26 * np.sin(2.4 * np.arange(n))
+
+
+def _to_svg(figure: Figure) -> str:
+    """Write a figure as an svg element that fits into a page: no prolog, no fixed size, no date."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]

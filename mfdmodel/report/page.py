@@ -1,0 +1,194 @@
+"""One self-contained HTML page of a run: it opens offline and loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from mfdmodel.analyses.truth import ProbeScore, ProbeSummary, summarise
+from mfdmodel.evaluate.scores import Evaluation
+from mfdmodel.report.content import RunContent
+from mfdmodel.report.figures import (
+    draw_comparison,
+    draw_dependence,
+    draw_label_shares,
+    draw_losses,
+    draw_probes,
+    draw_scores_by_group,
+)
+
+
+@dataclass(frozen=True)
+class _SideBySide:
+    name: str | None
+    n_experiments: int
+    auroc: tuple[float, ...]
+
+
+def render_page(
+    run: RunContent, *, others: Sequence[RunContent] = (), probes: Sequence[ProbeScore] = ()
+) -> str:
+    """Write the page.
+
+    Every name that comes from metadata or a path is escaped, by the template or by the figures' XML writer.
+
+    Parameters
+    ----------
+    run
+        That the page is about.
+    others
+        Runs to set beside it, evaluated on the same split.
+    probes
+        Of planted truths, where they are known.
+    """
+    runs = (run, *others)
+    names = _distinct_names(runs)
+    curves = {name: one.curves for name, one in zip(names, runs, strict=True)}
+    widths = {name: _n_features(one) for name, one in zip(names, runs, strict=True)}
+    scores = run.evaluation.experiments
+    rows, colours = _figure_factors(run.evaluation)
+    summaries = summarise(probes)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_resource("page.html"))
+    return template.render(
+        run=run,
+        runs=runs,
+        others=others,
+        style=Markup(_resource("style.css")),
+        chance=float(np.mean([score.n_positive for score in scores])) / run.evaluation.n_windows,
+        dependence=None if run.best.l_indep is None else -run.best.l_indep / widths[names[0]],
+        training_time=_duration(sum(record.seconds for record in run.curves)),
+        comparisons=[
+            (
+                _figure(draw_comparison((names[0], scores), (name, one.evaluation.experiments))),
+                f"{names[0]} and {name}",
+            )
+            for name, one in zip(names[1:], others, strict=True)
+        ],
+        side_by_side={factor: _side_by_side(runs, factor) for factor in run.evaluation.groups},
+        probes=probes,
+        probe_summaries=summaries,
+        probe_roles=tuple(probes[0].auroc) if probes else (),
+        probe_figure=_figure(draw_probes(probes)) if probes else None,
+        verdict=_verdict(summaries),
+        losses=_figure(draw_losses(curves)),
+        dependence_figure=_figure(draw_dependence(curves, widths)),
+        scores_figure=_figure(draw_scores_by_group(scores, rows=rows, colours=colours)),
+        scores_caption=f"AUROC of each experiment by {rows}, coloured by {colours or 'nothing'}; bars are means.",
+        experiments=sorted(scores, key=lambda score: (np.isnan(score.auroc), -score.auroc, score.experiment)),
+        label_rows=_label_rows(run),
+        labels_figure=_figure(
+            draw_label_shares(run.labels["train"].n_positive / run.labels["train"].n_windows)
+        ),
+        facts=_facts(run),
+        config=yaml.safe_dump(
+            run.description.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        ),
+    )
+
+
+def _resource(name: str) -> str:
+    return resources.files("mfdmodel").joinpath("report", name).read_text("utf-8")
+
+
+def _figure(svg: str | None) -> Markup | None:
+    """Mark a figure as safe: its writer has escaped the text in it."""
+    return None if svg is None else Markup(svg)
+
+
+def _distinct_names(runs: Sequence[RunContent]) -> tuple[str, ...]:
+    """Name the runs by their folders, numbered where two are called the same."""
+    names = [run.name for run in runs]
+    return tuple(
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
+    )
+
+
+def _n_features(run: RunContent) -> int:
+    return run.description.config.model.trunk.n_latent
+
+
+def _figure_factors(evaluation: Evaluation) -> tuple[str, str | None]:
+    """Choose what makes the rows of the figure of scores, and what its colours."""
+    rows = next((name for name in ("target", "biosample", "assay") if name in evaluation.groups), "target")
+    colours = next(
+        (name for name in ("assay", "biosample") if name in evaluation.groups and name != rows), None
+    )
+    return rows, colours
+
+
+def _side_by_side(runs: Sequence[RunContent], factor: str) -> list[_SideBySide]:
+    means = [{group.name: group.auroc for group in run.evaluation.groups.get(factor, ())} for run in runs]
+    return [
+        _SideBySide(
+            group.name, group.n_experiments, tuple(mean.get(group.name, float("nan")) for mean in means)
+        )
+        for group in runs[0].evaluation.groups[factor]
+    ]
+
+
+def _label_rows(run: RunContent) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for split, labels in run.labels.items():
+        n_labels = int(labels.n_positive.sum())
+        n_windows = max(labels.n_windows, 1)
+        rows.append(
+            {
+                "split": split,
+                "n_windows": labels.n_windows,
+                "n_labels": n_labels,
+                "per_window": n_labels / n_windows,
+                "share": n_labels / n_windows / max(len(labels.n_positive), 1),
+            }
+        )
+    return rows
+
+
+def _facts(run: RunContent) -> dict[str, str]:
+    description, record = run.description, run.record
+    return {
+        "store": description.store_path,
+        "digest of its content": description.store_digest,
+        "genome": description.genome,
+        "bin": f"{description.bin_size} bp",
+        "window": f"{description.config.data.positions} positions",
+        "device": f"{record['device']}, {record['torch_threads']} threads",
+        "predictors": f"{record['n_parameters']['predictors']:,} parameters",
+        "speed": f"{np.median([row.windows_per_second for row in run.curves]):,.0f} windows/s, median of epochs",
+        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        "Python": record["python"],
+    }
+
+
+def _verdict(summaries: Sequence[ProbeSummary]) -> str:
+    """Say in a sentence, for each factor, from which features it is read better."""
+    parts = []
+    for one in summaries:
+        if not {"biological", "technical"} <= one.auroc.keys() or any(
+            np.isnan(value) for value in one.auroc.values()
+        ):
+            continue
+        better, worse = sorted(("biological", "technical"), key=lambda role: -one.auroc[role])
+        parts.append(
+            f"{one.role} truths of {one.factor} are read better from {better} features "
+            f"({one.auroc[better]:.3f} against {one.auroc[worse]:.3f})"
+        )
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
