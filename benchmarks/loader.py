@@ -1,0 +1,290 @@
+"""How fast the loader gives windows, beside a Dataset as users write it and beside copying the same bytes.
+
+    python benchmarks/loader.py --store chr22.zarr --fasta hg38.chr22.fa.gz --out benchmarks/results/loader_X_YYYYMM.md
+
+All contestants read the same windows in the same shuffled order, in one process, in turns; what they give is compared
+before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numba
+import numpy as np
+import pysam
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mfdstore.loader import Batch, Loader, RamData
+from mfdstore.sampler import epoch_order
+from mfdstore.schema import DEFAULT_POSITIONS
+from mfdstore.store import Store
+
+BATCH_SIZES = (256, 1024)
+COMPACT_WINDOWS = 500_000
+DATASET_WINDOWS = 16_384
+COMPARED_WINDOWS = 4096
+
+
+class FastaDataset(Dataset[tuple[Tensor, Tensor]]):
+    """One window by pysam, a lookup table and an identity matrix; its labels from packed bits in RAM."""
+
+    def __init__(self, fasta: Path, store: Store, positions: int) -> None:
+        table = store.windows
+        self.fasta_path = str(fasta)
+        self.fasta: pysam.FastaFile | None = None
+        self.chroms = table.chroms
+        self.chrom = table.chrom
+        self.first = table.first_position(positions)
+        self.label_bits = store.label_bits()
+        self.n_experiments = store.n_experiments
+        self.positions = positions
+        self.base = np.full(256, 4, np.int64)
+        for index, base in enumerate("ACGT"):
+            self.base[[ord(base), ord(base.lower())]] = index
+        self.channels = np.zeros((17, 16), np.float32)
+        self.channels[:16] = np.eye(16, dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        if self.fasta is None:  # opened in the worker that reads it
+            self.fasta = pysam.FastaFile(self.fasta_path)
+        first, n_bases = int(self.first[row]), self.positions + 1
+        bases = self.fasta.fetch(self.chroms[self.chrom[row]], max(first, 0), first + n_bases)
+        bases = bases.rjust(n_bases, "N") if first < 0 else bases.ljust(n_bases, "N")
+        index = self.base[np.frombuffer(bases.encode(), np.uint8)]
+        known = (index[:-1] < 4) & (index[1:] < 4)
+        codes = np.where(known, 4 * index[:-1] + index[1:], 16)
+        one_hot = np.ascontiguousarray(self.channels[codes].T)
+        labels = np.unpackbits(self.label_bits[row], count=self.n_experiments).astype(np.float32)
+        return torch.from_numpy(one_hot), torch.from_numpy(labels)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to get windows: what one turn runs, and how many windows that is."""
+
+    name: str
+    n_windows: int
+    run: Callable[[], None]
+
+
+def read_all(batches: Iterable[object], times: int = 1) -> None:
+    for _ in range(times):
+        for _ in batches:
+            pass
+
+
+def read_expanded(loader: Loader, n_experiments: int, *, reuse: bool) -> None:
+    one_hot = labels = None
+    for batch in loader:
+        fits = reuse and one_hot is not None and len(one_hot) == len(batch)
+        one_hot = batch.one_hot(out=one_hot if fits else None)
+        labels = batch.labels(n_experiments, out=labels if fits else None)
+
+
+def copy_all(source: NDArray[np.uint8], target: NDArray[np.uint8], times: int) -> None:
+    """Copy `source` piece by piece into `target`, a batch."""
+    for _ in range(times):
+        for first in range(0, len(source), len(target)):
+            part = source[first : first + len(target)]
+            target[: len(part)] = part
+
+
+def contestants(
+    store: Store, fasta: Path, data: RamData, order: NDArray[np.int64], batch_size: int
+) -> list[Contestant]:
+    """Set up all ways to read the windows in `order` in batches of one size."""
+    n_windows, n_experiments = len(order), store.n_experiments
+    times = max(1, COMPACT_WINDOWS // n_windows)
+    options = {"rows": order, "batch_size": batch_size, "data": data}
+    one, two = (Loader(store, threads=threads, **options) for threads in (1, 2))
+    drawn = Loader(store, threads=2, strand="random", max_shift=3, shuffle=True, **options)
+    row_bytes = DEFAULT_POSITIONS + data.label_bits.shape[1]
+    compact = np.zeros(n_windows * row_bytes, np.uint8), np.zeros(batch_size * row_bytes, np.uint8)
+    float_bytes = batch_size * 4 * (16 * DEFAULT_POSITIONS + n_experiments)
+    floats = np.zeros(float_bytes, np.uint8), np.zeros(float_bytes, np.uint8)
+    n_copies = max(1, n_windows // batch_size)
+    entries = [
+        Contestant("loader, compact, 1 thread", times * n_windows, partial(read_all, one, times)),
+        Contestant("loader, compact, 2 threads", times * n_windows, partial(read_all, two, times)),
+        Contestant(
+            "the same, strand, shift and order drawn", times * n_windows, partial(read_all, drawn, times)
+        ),
+        Contestant("memcpy of the compact bytes", times * n_windows, partial(copy_all, *compact, times)),
+        Contestant(
+            "loader, float32, 1 thread", n_windows, partial(read_expanded, one, n_experiments, reuse=False)
+        ),
+        Contestant(
+            "loader, float32, 2 threads", n_windows, partial(read_expanded, two, n_experiments, reuse=False)
+        ),
+        Contestant(
+            "the same, into memory at hand", n_windows, partial(read_expanded, two, n_experiments, reuse=True)
+        ),
+        Contestant(
+            "memcpy of the float32 bytes", n_copies * batch_size, partial(copy_all, *floats, n_copies)
+        ),
+    ]
+    rows = order[:DATASET_WINDOWS].tolist()
+    for workers in (0, 2):
+        typical = DataLoader(
+            # each its own: a FASTA that is open in two processes is read from one place in the file
+            FastaDataset(fasta, store, DEFAULT_POSITIONS),
+            batch_size=batch_size,
+            sampler=rows,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+        entries.append(Contestant(dataset_name(workers), len(rows), partial(read_all, typical)))
+    return entries
+
+
+def dataset_name(workers: int) -> str:
+    return f"Dataset in a DataLoader, {workers} workers"
+
+
+def compare(store: Store, fasta: Path, data: RamData, order: NDArray[np.int64]) -> int:
+    """Stop unless both give the same tensors for the same windows."""
+    rows = order[:COMPARED_WINDOWS]
+    typical = DataLoader(FastaDataset(fasta, store, DEFAULT_POSITIONS), batch_size=256, sampler=rows.tolist())
+    ours = Loader(store, rows=rows, batch_size=256, data=data)
+    for (one_hot, labels), batch in zip(typical, ours, strict=True):
+        same = torch.equal(one_hot, batch.one_hot()) and torch.equal(
+            labels, batch.labels(store.n_experiments)
+        )
+        if not same:
+            sys.exit("the loader and the Dataset give different tensors: nothing was timed")
+    return len(rows)
+
+
+def first_use(store: Store) -> tuple[RamData, list[tuple[str, float]]]:
+    """Time what is paid once a process: reading, and compiling the kernels."""
+    marks = [time.perf_counter()]
+    data = RamData(store)
+    marks.append(time.perf_counter())
+    batch: Batch = next(iter(Loader(store, batch_size=256, data=data)))
+    marks.append(time.perf_counter())
+    batch.one_hot()
+    batch.labels(store.n_experiments)
+    marks.append(time.perf_counter())
+    RamData(store)
+    marks.append(time.perf_counter())
+    names = (
+        "read the store into RAM, compile",
+        "first batch, compile",
+        "first expansion, compile",
+        "read the store into RAM again",
+    )
+    return data, [(name, marks[i + 1] - marks[i]) for i, name in enumerate(names)]
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def describe(
+    store: Store, data: RamData, n_compared: int, once: list[tuple[str, float]], repeats: int
+) -> list[str]:
+    return [
+        "# The loader in windows per second",
+        "",
+        f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}. {cpu_model()}, "
+        f"{len(os.sched_getaffinity(0))} cores, {platform.system()}.",
+        f"Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__} "
+        f"({torch.get_num_threads()} threads), numba {numba.__version__}, pysam {pysam.__version__}.",
+        "",
+        f"    python benchmarks/loader.py {shlex.join(sys.argv[1:])}",
+        "",
+        f"Store: {store.n_windows:,} windows of {DEFAULT_POSITIONS} positions, {store.n_experiments} "
+        f"experiments, {', '.join(store.chroms)}; {data.nbytes / 1e6:,.0f} MB in RAM. "
+        f"A window is {DEFAULT_POSITIONS + data.label_bits.shape[1]:,} bytes compact and "
+        f"{4 * (16 * DEFAULT_POSITIONS + store.n_experiments):,} bytes as float32.",
+        "",
+        f"Before timing, {n_compared:,} windows and their labels from the loader (expanded) and from the Dataset were "
+        "compared: equal in every number.",
+        "",
+        "Paid once a process:",
+        "",
+        *(f"- {name}: {seconds:.2f} s" for name, seconds in once),
+        "",
+        f"Medians of {repeats} turns with all contestants in each; the lowest and the highest turn beside them. "
+        "Workers of the DataLoader are persistent and were started before; the loader's threads are started "
+        "in each epoch, within the time.",
+        "",
+    ]
+
+
+def tabulate(batch_size: int, speeds: dict[str, list[float]]) -> list[str]:
+    median = {name: statistics.median(turns) for name, turns in speeds.items()}
+    slow = [median[dataset_name(workers)] for workers in (0, 2)]
+    lines = [
+        f"## Batches of {batch_size}",
+        "",
+        "| contestant | windows/s | lowest | highest | times Dataset, 0 workers | times Dataset, 2 workers |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, turns in speeds.items():
+        middle = median[name]
+        ratios = " | ".join(f"{middle / other:,.1f}" for other in slow)
+        lines.append(f"| {name} | {middle:,.0f} | {min(turns):,.0f} | {max(turns):,.0f} | {ratios} |")
+    return [*lines, ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", type=Path, required=True, help="a built store")
+    parser.add_argument("--fasta", type=Path, required=True, help="the FASTA it was built from, with .fai")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--repeats", type=int, default=7, help="turns, each with every contestant")
+    options = parser.parse_args()
+    store = Store(options.store)
+    data, once = first_use(store)
+    order = epoch_order(store.n_windows, seed=0, epoch=0)
+    n_compared = compare(store, options.fasta, data, order)
+    entries = {
+        batch_size: contestants(store, options.fasta, data, order, batch_size) for batch_size in BATCH_SIZES
+    }
+    speeds = {
+        batch_size: {entry.name: list[float]() for entry in entries[batch_size]} for batch_size in BATCH_SIZES
+    }
+    for turn in range(-1, options.repeats):  # the turn before the first starts workers and fills caches
+        for batch_size in BATCH_SIZES:
+            for entry in entries[batch_size]:
+                started = time.perf_counter()
+                entry.run()
+                seconds = time.perf_counter() - started
+                if turn >= 0:
+                    speeds[batch_size][entry.name].append(entry.n_windows / seconds)
+        print(f"turn {turn + 1} of {options.repeats}", file=sys.stderr)
+    lines = describe(store, data, n_compared, once, options.repeats)
+    for batch_size in BATCH_SIZES:
+        lines += tabulate(batch_size, speeds[batch_size])
+    text = "\n".join(lines)
+    options.out.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
