@@ -28,8 +28,8 @@ MIN_SPACING: Final = 400
 GC_SPAN: Final = 1024
 """Bases around a place that its local GC is measured over."""
 
-_SLOT: Final = 16
-_N_SLOTS: Final = 12
+_SLOT: Final = 20
+_N_SLOTS: Final = 10
 ELEMENT_SPAN: Final = _SLOT * _N_SLOTS
 """Width in bp of the part of an element that holds its motifs."""
 _MARGIN: Final = 160

@@ -21,17 +21,17 @@ HISTONE_ASSAY: Final = "Histone ChIP-seq"
 ACCESSIBLE_ASSAYS: Final = ("DNase-seq", "ATAC-seq")
 
 # preference for GC in logits per standard deviation of GC; the two accessibility assays pull opposite ways
-_GC_STRENGTH: Final = {TF_ASSAY: 0.5, HISTONE_ASSAY: -0.5, "DNase-seq": 1.3, "ATAC-seq": -1.3}
+_GC_STRENGTH: Final = {TF_ASSAY: 0.5, HISTONE_ASSAY: -0.5, "DNase-seq": 1.1, "ATAC-seq": -1.1}
 _KMER_STRENGTH: Final = 5.5
 _DRIFT_STRENGTH: Final = 5.5
 _QUALITY_SPREAD: Final = 0.3
 _CAMPAIGNS: Final = (2012, 2016, 2020)
 _MOTIF_WIDTH: Final[dict[FeatureKind, int]] = {
-    "target": 12,
-    "histone": 12,
-    "biosample": 10,
-    "lab": 10,
-    "drift": 14,
+    "target": 18,
+    "histone": 18,
+    "biosample": 16,
+    "lab": 16,
+    "drift": 18,
 }
 _TISSUES: Final = (
     ("liver", "tissue", "adult", "53 years"),
