@@ -138,6 +138,11 @@ class Loader:
         self._data = data
         self._pin = pin_memory and torch.cuda.is_available()
 
+    @property
+    def data(self) -> RamData:
+        """What the batches are cut from, for further loaders of the same store."""
+        return self._data
+
     def set_epoch(self, epoch: int, *, start_batch: int = 0) -> None:
         """Choose the epoch that the next iterators give, and where in it they begin.
 

@@ -23,6 +23,7 @@ def test_ram_data__is_shared_and_says_how_much_it_holds(store: Any) -> None:
     train = Loader(store, split="train", batch_size=10, positions=100, data=data)
     test = Loader(store, split="test", batch_size=10, positions=100, strand="reverse", data=data)
     assert sum(map(len, train)) == sum(map(len, test)) == 100
+    assert train.data is test.data is data
 
 
 def test_ram_data__holds_only_chromosomes_that_have_windows(new_store: Any) -> None:
