@@ -110,9 +110,9 @@ def simulate_sources(
     ConfigError
         If `out` exists.
     """
-    steps = _Steps(settings, on_progress)
     with _published(out) as folder:
         plan = draw_plan(settings, _stream(settings, 0))
+        steps = _Steps(len(plan.experiments) + 3, on_progress)
         landscape = draw_landscape(plan, settings, _stream(settings, 1))
         steps.advance()
         _write_genome(folder, landscape, _stream(settings, 2))
@@ -162,9 +162,8 @@ def simulate_sources(
 class _Steps:
     """Count steps for a progress callback: the genome drawn, written, each experiment, the rest."""
 
-    def __init__(self, settings: SimulationSettings, on_progress: Progress | None) -> None:
-        n_measured = settings.n_targets + settings.n_histone_targets + 2
-        self._total = 3 + n_measured * settings.n_biosamples * settings.n_replicates
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self._total = total
         self._done = 0
         self._on_progress = on_progress
 
