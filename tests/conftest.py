@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# `tests.oracles` and `tests.strategies`, before any package of that name that a dependency brings along
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 settings.register_profile("mfd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mfd")
