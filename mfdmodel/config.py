@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from mfdstore.errors import ConfigError
 from mfdstore.schema import DEFAULT_POSITIONS, ROLES, Role
@@ -228,7 +229,7 @@ def load_config(source: str | Path) -> RunConfig:
             name,
             found=f"no readable file ({error.strerror})",
             expected=f"a YAML file or one of the presets {', '.join(PRESETS)}",
-            remedy=f"Check the path{_suggest(name, PRESETS)}.",
+            remedy=f"Check the path{_suggest(name, PRESETS)}",
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
@@ -305,7 +306,7 @@ def override(config: RunConfig, options: Mapping[str, object], *, where: str = "
                     where,
                     found=f"the option {path}",
                     expected=f"one of {', '.join(section)} in place of {parent}",
-                    remedy=f"Check the option's path{_suggest(parent, section)}.",
+                    remedy=f"Check the option's path{_suggest(parent, section)}",
                 )
             section = below
         section[last] = value
@@ -321,7 +322,9 @@ def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
         return
     seen: set[Hashable] = set()
     for key, value in node.value:
-        if key.value in seen if isinstance(key.value, Hashable) else False:
+        if not isinstance(key.value, Hashable):
+            continue
+        if key.value in seen:
             raise ConfigError(
                 where,
                 found=f"the key {key.value} a second time",
@@ -329,38 +332,47 @@ def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
                 remedy="Keep one of the two.",
                 line=key.start_mark.line + 1,
             )
-        if isinstance(key.value, Hashable):
-            seen.add(key.value)
+        seen.add(key.value)
         _refuse_repeated_keys(value, where)
 
 
 def _explain(error: ValidationError, where: str) -> ConfigError:
     """Say the first fault in the house's form, and count the rest."""
     faults = error.errors(include_url=False)
-    fault = faults[0]
-    location = [part for part in fault["loc"] if part != "[key]"]
-    path = ".".join(str(part) for part in location) or "the whole"
-    more = "" if len(faults) == 1 else f" ({len(faults) - 1} more at fault: {', '.join(_paths(faults[1:]))})"
+    fault, path = faults[0], _path(faults[0])
+    others = dict.fromkeys(_path(other) for other in faults if _path(other) != path)
+    more = f" Also at fault: {', '.join(others)}." if others else ""
     if fault["type"] == "extra_forbidden":
-        allowed = _keys_at(location[:-1])
-        name = str(location[-1])
+        allowed = _keys_at(fault["loc"][:-1])
         return ConfigError(
             where,
             found=f"the unknown key {path}",
             expected=f"only {', '.join(allowed)} there",
-            remedy=f"Check the spelling{_suggest(name, allowed)}{more}.",
+            remedy=f"Check the spelling{_suggest(str(fault['loc'][-1]), allowed)}{more}",
         )
-    expected = str(fault["msg"]).removeprefix("Value error, ")
-    found = f"{path} = {fault['input']!r}" if _is_plain(fault["input"]) else f"a fault in {path}"
     if fault["type"] == "missing":
-        found, expected = f"no {path}", "it to be stated"
-    return ConfigError(
-        where, found=found, expected=expected[:1].lower() + expected[1:], remedy=f"Change {path}{more}."
-    )
+        return ConfigError(
+            where, found=f"no {path}", expected="it to be stated", remedy=f"State {path}.{more}"
+        )
+    if fault["type"] == "value_error":
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return ConfigError(
+            where,
+            found=f"{path}: {message}",
+            expected="options that fit together",
+            remedy=f"Change {path}.{more}",
+        )
+    # a choice between kinds of values gives one message each
+    messages = [str(other["msg"]) for other in faults if _path(other) == path]
+    expected = " or ".join(dict.fromkeys(text.removeprefix("Input should be ") for text in messages))
+    found = f"{path} = {fault['input']!r}" if _is_plain(fault["input"]) else f"{path} with other content"
+    return ConfigError(where, found=found, expected=expected, remedy=f"Change {path}.{more}")
 
 
-def _paths(faults: Iterable[Any]) -> list[str]:
-    return [".".join(str(part) for part in fault["loc"]) for fault in faults]
+def _path(fault: ErrorDetails) -> str:
+    """Join the keys that lead to a fault, without what pydantic adds to tell kinds of values apart."""
+    keys = (str(part) for part in fault["loc"])
+    return ".".join(key for key in keys if "[" not in key and "-" not in key) or "the whole file"
 
 
 def _is_plain(value: object) -> bool:
@@ -369,34 +381,17 @@ def _is_plain(value: object) -> bool:
 
 def _keys_at(location: Iterable[str | int]) -> tuple[str, ...]:
     """List the keys that the section at this path knows."""
-    kind: Any = RunConfig
+    annotation: Any = RunConfig
     for part in location:
-        kind = _section_in(kind.model_fields[part].annotation if hasattr(kind, "model_fields") else kind)
-        if get_origin(kind) is dict:
-            # the next part is a free key of the mapping
-            kind = _Mapped(_section_in(get_args(kind)[1]))
-        elif isinstance(kind, _Mapped):
-            kind = kind.value
-    return tuple(kind.model_fields)
-
-
-class _Mapped:
-    """Stand-in for a mapping whose values are sections."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-def _section_in(annotation: Any) -> Any:
-    """Take the section out of an optional one."""
-    if isinstance(annotation, _Mapped) or get_origin(annotation) is dict:
-        return annotation
-    candidates = [
-        part for part in get_args(annotation) if isinstance(part, type) and issubclass(part, BaseModel)
-    ]
-    return candidates[0] if candidates else annotation
+        fields = getattr(annotation, "model_fields", None)
+        # a mapping's keys are free, its values are sections
+        annotation = fields[part].annotation if fields is not None else get_args(annotation)[-1]
+        sections = [kind for kind in get_args(annotation) if hasattr(kind, "model_fields")]
+        if sections and get_origin(annotation) is not dict:
+            annotation = sections[0]
+    return tuple(annotation.model_fields)
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."

@@ -74,7 +74,7 @@ class FactorCoding:
             )
         if self.coding == "number":
             number = (_numbers(factor) - self.mean) / self.deviation
-            return np.nan_to_num(number, nan=0.0).astype(np.float32)[:, None]
+            return np.nan_to_num(number, nan=0.0).astype(np.float32)[:, None][:, : len(self)]
         column = {value: index for index, value in enumerate(self.values)}
         coded = np.zeros((len(factor.values), len(self.values)), np.float32)
         unknown = set()

@@ -55,7 +55,7 @@ def derived_crop(n_positions: int) -> int:
     >>> derived_crop(9), derived_crop(17), derived_crop(8)
     (4, 8, 3)
     """
-    return (n_positions - 1) // 2
+    return max(0, (n_positions - 1) // 2)
 
 
 class Trunk(nn.Module):

@@ -7,7 +7,6 @@ names to ours is written down here and nowhere else.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +24,6 @@ from mfdstore.dinucleotides import encode_bases, one_hot, reverse_complement
 from mfdstore.metadata import Factor, FactorTable
 
 pytestmark = pytest.mark.real
-
-REAL = os.environ.get("MFD_REAL_DATA")
-if not REAL:
-    pytest.skip("MFD_REAL_DATA does not say where the real data are", allow_module_level=True)
-GOLDEN = Path(REAL) / "golden"
 
 RELATIVE = 1e-4
 
@@ -55,8 +49,13 @@ def close(ours: Tensor | np.ndarray, theirs: np.ndarray) -> None:
 
 
 @pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / "authors_network.npz") as file:
+def folder(real_data: Path) -> Path:
+    return real_data / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "authors_network.npz") as file:
         return dict(file)
 
 
@@ -75,8 +74,8 @@ def state(golden: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def factors() -> FactorTable:
-    with (GOLDEN / "authors_network_metadata.tsv").open(encoding="utf-8") as file:
+def factors(folder: Path) -> FactorTable:
+    with (folder / "authors_network_metadata.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     columns = []
     for theirs, (name, kind, role) in FACTORS.items():
@@ -94,8 +93,8 @@ def factors() -> FactorTable:
 
 
 @pytest.fixture(scope="module")
-def config() -> RunConfig:
-    mapping = yaml.safe_load((GOLDEN / "authors_network_mapping.yaml").read_text("utf-8"))
+def config(folder: Path) -> RunConfig:
+    mapping = yaml.safe_load((folder / "authors_network_mapping.yaml").read_text("utf-8"))
     described = {
         ours: {"map": MAPS[mapping[theirs]["intermediate"]], "width": mapping[theirs].get("intermediate_dim")}
         for theirs, (ours, _, _) in FACTORS.items()

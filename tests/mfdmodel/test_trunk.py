@@ -1,0 +1,98 @@
+"""The trunk: its widths, its reach, and the positions it keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mfdmodel.config import TrunkConfig
+from mfdmodel.trunk import Trunk, derived_crop, dilations, tower_channels
+
+
+def windows(n: int, n_positions: int, seed: int = 0) -> torch.Tensor:
+    codes = np.random.default_rng(seed).integers(0, 16, (n, n_positions))
+    return torch.from_numpy(np.eye(16, dtype=np.float32)[codes]).transpose(1, 2)
+
+
+def test_paper__has_the_published_number_of_parameters() -> None:
+    trunk = Trunk(TrunkConfig(channels=768))
+    n_head = 1536 * 2106 + 2106  # a linear head of 2106 outputs
+    assert sum(p.numel() for p in trunk.parameters()) + n_head == pytest.approx(21.08e6, abs=0.01e6)
+
+
+def test_tower_channels__are_geometric() -> None:
+    widths = tower_channels(768, 6)
+    assert widths == (384, 431, 483, 543, 609, 684, 768)
+    ratios = np.array(widths[1:]) / np.array(widths[:-1])
+    np.testing.assert_allclose(ratios, 2 ** (1 / 6), rtol=0.005)
+
+
+@pytest.mark.parametrize("multiple", [1, 8, 16])
+def test_tower_channels__never_fall_and_are_multiples_between_the_ends(multiple: int) -> None:
+    widths = tower_channels(128, 6, multiple)
+    assert (widths[0], widths[-1]) == (64, 128)
+    assert list(widths) == sorted(widths)
+    assert all(width % multiple == 0 for width in widths)
+
+
+def test_dilations__grow_by_half() -> None:
+    assert dilations(11) == (2, 3, 4, 6, 10, 15, 22, 34, 51, 76, 115)
+
+
+@pytest.mark.parametrize(("n_positions", "crop", "left"), [(1152, 4, 1), (2176, 8, 1), (1024, 3, 2)])
+def test_derived_crop__leaves_the_middle(n_positions: int, crop: int, left: int) -> None:
+    n_pooled = n_positions // 2**7
+    assert derived_crop(n_pooled) == crop
+    assert n_pooled - 2 * crop == left
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_what_is_left__is_pooled(pooling: str) -> None:
+    x = windows(4, 384)
+    torch.manual_seed(0)
+    trunk = Trunk(TrunkConfig(channels=8, dilated_blocks=0, crop=0, pooling=pooling)).eval()  # type: ignore[arg-type]
+    seen = {}
+    trunk.pointwise.register_forward_hook(lambda _m, _i, output: seen.update(pointwise=output))
+    latent = trunk(x)
+    left = seen["pointwise"][:, :, 0]
+    assert left.shape == (4, 16, 3)
+    expected = left.mean(-1) if pooling == "average" else left.amax(-1)
+    scale = torch.rsqrt(trunk.norm.running_var + trunk.norm.eps)
+    torch.testing.assert_close(latent, (expected - trunk.norm.running_mean) * scale)
+
+
+def test_given_crop__is_the_derived_one_where_they_are_equal() -> None:
+    x = windows(2, 1152)
+    torch.manual_seed(0)
+    trunk = Trunk(TrunkConfig(channels=8)).eval()
+    derived = trunk(x)
+    trunk.crop = 4
+    torch.testing.assert_close(trunk(x), derived)
+    trunk.crop = 0
+    assert not torch.allclose(trunk(x), derived)
+
+
+def test_latent__reads_the_whole_window_through_dilated_blocks_and_its_middle_alone_without() -> None:
+    x = windows(1, 1152)
+    moved = x.clone()
+    moved[..., :100] = moved[..., :100].flip(1)
+    for blocks, reaches in ((0, False), (2, True)):
+        torch.manual_seed(0)
+        trunk = Trunk(TrunkConfig(channels=8, dilated_blocks=blocks)).eval()
+        assert torch.equal(trunk(x), trunk(moved)) != reaches
+
+
+def test_latent__is_normalised_over_the_batch_in_training() -> None:
+    trunk = Trunk(TrunkConfig(channels=8, latent=10))
+    latent = trunk(windows(64, 1152))
+    assert latent.shape == (64, 10)
+    torch.testing.assert_close(latent.mean(0), torch.zeros(10), atol=1e-4, rtol=0)
+    assert latent.std(0).max() < 1.1
+
+
+def test_window_that_is_too_short__is_an_error() -> None:
+    with pytest.raises(ValueError, match="windows of 100 positions leave 0 behind 7 poolings"):
+        Trunk(TrunkConfig(channels=8))(windows(2, 100))
+    with pytest.raises(ValueError, match="too few for a crop of 5 a side"):
+        Trunk(TrunkConfig(channels=8, crop=5))(windows(2, 1152))
