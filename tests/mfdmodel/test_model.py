@@ -30,10 +30,11 @@ FACTORS = FactorTable(
     ),
 )
 FREQUENCY = np.array([0.01, 0.2, 0.03, 0.5])
+OPTIONS = {"model.trunk.channels": 16, "model.head.biological_share": 0.5}
 
 
 def model_of(kind: str, seed: int = 0) -> SequenceModel:
-    config = override(load_config("small"), {"model.kind": kind, "model.trunk.channels": 16}).model
+    config = override(load_config("small"), OPTIONS | {"model.kind": kind}).model
     torch.manual_seed(seed)
     return build_model(config, factors=FACTORS, positive_fraction=FREQUENCY)
 
