@@ -1,0 +1,62 @@
+"""A store of the small world, built once; tests that change it take a copy."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mfdstore.build import BuildReport, BuildSettings, Sources, build_store
+from mfdstore.store import Store
+from tests.worlds import Expected, World, expect, settings
+
+
+@dataclass(frozen=True)
+class Little:
+    """A world, its files, the store built of them, and what the definitions say it holds."""
+
+    world: World
+    sources: Sources
+    report: BuildReport
+    expected: Expected
+
+    @property
+    def path(self) -> Path:
+        """Of the store; not to be changed."""
+        return self.report.path
+
+    @property
+    def store(self) -> Store:
+        """The store, opened anew."""
+        return Store(self.path)
+
+
+@pytest.fixture(scope="session")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Little:
+    folder = tmp_path_factory.mktemp("little")
+    world = World()
+    sources = world.write(folder)
+    report = build_store(sources, folder / "little.zarr", settings())
+    return Little(world, sources, report, expect(world))
+
+
+@pytest.fixture
+def copied(little: Little, tmp_path: Path) -> Path:
+    """Path of a copy of the store, to damage."""
+    return Path(shutil.copytree(little.path, tmp_path / "copy.zarr"))
+
+
+@pytest.fixture(scope="session")
+def real_chr22(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildReport:
+    """Build one real chromosome with all of its experiments, without the blacklist."""
+    folder = real_data / "hg38-chr22"
+    sources = Sources(
+        folder / "hg38.chr22.fa.gz",
+        folder / "peaks",
+        folder / "metadata.tsv",
+        folder / "experiment_report.tsv",
+    )
+    out = tmp_path_factory.mktemp("real") / "chr22.zarr"
+    return build_store(sources, out, BuildSettings("hg38", blocks=(0.8, 0.1, 0.1)))
