@@ -81,3 +81,10 @@ def test_batch__moves_as_a_whole(store: Any) -> None:
     moved = batch.to(torch.device("meta"))
     assert len(moved) == 8
     assert {tensor.device.type for tensor in (moved.codes, moved.label_bits, moved.window)} == {"meta"}
+
+
+def test_loader__pins_memory_where_there_is_a_device_to_copy_from_it(store: Any) -> None:
+    plain = next(iter(Loader(store, batch_size=8, positions=50)))
+    batch = next(iter(Loader(store, batch_size=8, positions=50, pin_memory=True)))
+    assert batch.codes.is_pinned() == batch.label_bits.is_pinned() == torch.cuda.is_available()
+    assert torch.equal(batch.codes, plain.codes)
