@@ -6,6 +6,7 @@ The same arrays open with plain `xarray.open_zarr`; `Store` is the thin, checked
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,7 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._group = _open_group(self.path)
+        self._whole: set[str] = set()
         self.attributes = _read_attributes(self.path, self._group)
         try:
             self.genome: str = self.attributes["genome"]
@@ -151,13 +153,27 @@ class Store:
         Raises
         ------
         StoreError
-            If a chunk is damaged; the message names the array.
+            If a chunk is damaged or missing; the message names the array.
         """
         array = self.array(name)
+        if name not in self._whole and (array.ndim > 1 or name.startswith(f"{schema.SEQUENCE}/")):
+            self._check_files(name, array)
         try:
             return np.asarray(array[selection])
         except (ValueError, RuntimeError, OSError) as error:
             raise _damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
+
+    def _check_files(self, name: str, array: zarr.Array[Any]) -> None:
+        """Miss the files that were lost: zarr reads them as fill values, that is as bins without a peak."""
+        spans = zip(array.shape, array.shards or array.chunks, strict=True)
+        n_expected = math.prod(-(-size // span) for size, span in spans)
+        n_found = sum(
+            entry.is_file() and entry.stat().st_size > 0 for entry in (self.path / name / "c").rglob("*")
+        )
+        if n_found < n_expected:
+            found = f"array {name} with a damaged chunk ({n_found} of its {n_expected} files hold anything)"
+            raise _damaged(self.path, found)
+        self._whole.add(name)
 
 
 def decode_values(kind: schema.Kind, stored: NDArray[Any]) -> NDArray[Any]:

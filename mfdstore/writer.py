@@ -232,6 +232,8 @@ class StoreWriter:
             fill_value=fill_value,
             dimension_names=dims,
             attributes=dict(attributes or {}),
+            # a chunk of nothing but fill values is written all the same: then a missing file is a lost one
+            config={"write_empty_chunks": True},
         )
 
 
