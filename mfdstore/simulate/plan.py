@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,11 +22,12 @@ HISTONE_ASSAY: Final = "Histone ChIP-seq"
 ACCESSIBLE_ASSAYS: Final = ("DNase-seq", "ATAC-seq")
 
 # preference for GC in logits per standard deviation of GC; the two accessibility assays pull opposite ways
-_GC_STRENGTH: Final = {TF_ASSAY: 0.5, HISTONE_ASSAY: -0.5, "DNase-seq": 1.1, "ATAC-seq": -1.1}
+_GC_STRENGTH: Final = {TF_ASSAY: 0.6, HISTONE_ASSAY: -0.6, "DNase-seq": 1.6, "ATAC-seq": -1.6}
 _KMER_STRENGTH: Final = 5.5
 _DRIFT_STRENGTH: Final = 5.5
 _QUALITY_SPREAD: Final = 0.3
-_CAMPAIGNS: Final = (2012, 2016, 2020)
+_FIRST_YEAR: Final = 2012
+_LAST_YEAR: Final = 2020
 _MOTIF_WIDTH: Final[dict[FeatureKind, int]] = {
     "target": 18,
     "histone": 18,
@@ -157,9 +159,9 @@ class Plan:
 def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
     """Draw the motifs and lay out the experiments.
 
-    Every assay, target and biosample is measured by `n_replicates` different labs, which rotate so that labs
-    and targets are as good as unrelated; `confounding` then moves measurements to the biosample's home lab.
-    Dates fall into three campaigns of equal size, by chance, so that the year says nothing about biology.
+    Every assay, target and biosample is measured by `n_replicates` different labs, which rotate; the years of
+    release are spread over each target's labs as evenly as can be. So lab and year together say next to
+    nothing of target and biosample, until `confounding` moves measurements to the biosample's home lab.
     """
     biosamples = tuple(
         Biosample(f"simulated {name}", f"SIM:{number:07d}", kind, life_stage, age)
@@ -172,15 +174,14 @@ def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
     measured += [(assay, "") for assay in ACCESSIBLE_ASSAYS]
 
     n_experiments = len(measured) * settings.n_biosamples * settings.n_replicates
-    campaigns = rng.permutation(np.resize(np.array(_CAMPAIGNS), n_experiments))
     lacking = rng.permutation(n_experiments)
     n_lacking = int(np.ceil(settings.missing * n_experiments))
     experiments = []
-    rows = _rotate_labs(len(measured), settings, rng)
-    for row, (measurement, sample, replicate, lab) in enumerate(rows):
+    rows = list(_rotate_labs(len(measured), settings, rng))
+    years = _spread_years(rows, settings, rng)
+    for row, ((measurement, sample, replicate, lab), year) in enumerate(zip(rows, years, strict=True)):
         assay, target = measured[measurement]
-        year = int(campaigns[row])
-        age = (max(_CAMPAIGNS) - year) / (max(_CAMPAIGNS) - min(_CAMPAIGNS))
+        age = (_LAST_YEAR - year) / (_LAST_YEAR - _FIRST_YEAR)
         experiments.append(
             Experiment(
                 file=f"SIMFF{row:03d}{_letters(row)}",
@@ -236,6 +237,28 @@ def _rotate_labs(
             labs[int(rng.integers(len(labs)))] = home
         for replicate, lab in enumerate(labs):
             yield measurement, sample, replicate, lab
+
+
+def _spread_years(
+    rows: list[tuple[int, int, int, int]], settings: SimulationSettings, rng: np.random.Generator
+) -> list[int]:
+    """Give each experiment the year that its measurement's, then its biosample's, lab has had the least of."""
+    choices = np.rint(np.linspace(_LAST_YEAR, _FIRST_YEAR, settings.n_campaigns)).astype(int).tolist()
+    uses: Counter[tuple[str, int, int, int]] = Counter()
+    years = []
+    for measurement, sample, _, lab in rows:
+        shuffled: list[int] = rng.permutation(choices).tolist()
+        year = min(
+            shuffled,
+            key=lambda choice: (
+                uses["measurement", measurement, lab, choice],
+                uses["biosample", sample, lab, choice],
+            ),
+        )
+        uses["measurement", measurement, lab, year] += 1
+        uses["biosample", sample, lab, year] += 1
+        years.append(year)
+    return years
 
 
 def _letters(number: int) -> str:

@@ -18,6 +18,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "n_histone_targets": (0, 10),
     "n_biosamples": (1, 10),
     "n_labs": (1, 10),
+    "n_campaigns": (1, 9),
     "n_replicates": (1, 10),
     "confounding": (0.0, 1.0),
     "gc_bias": (0.0, 5.0),
@@ -49,6 +50,8 @@ class SimulationSettings:
         Biosamples; each has an accessibility motif that opens the elements that hold it.
     n_labs
         Labs; each has a sequence that it calls peaks at for no biological reason.
+    n_campaigns
+        Years of release, from 2012 to 2020; the earlier, the more an experiment calls a certain repeat.
     n_replicates
         Labs that measure the same assay, target and biosample; not more than `n_labs`.
     confounding
@@ -75,7 +78,8 @@ class SimulationSettings:
     n_targets: int = 4
     n_histone_targets: int = 1
     n_biosamples: int = 3
-    n_labs: int = 4
+    n_labs: int = 3
+    n_campaigns: int = 2
     n_replicates: int = 2
     confounding: float = 0.25
     gc_bias: float = 1.0

@@ -376,13 +376,15 @@ def test_lab_sequence__is_called_by_its_lab_alone(sources: Sources) -> None:
     assert np.mean(others) < 0.06
 
 
-def test_drift__is_called_the_more_the_older_the_experiment(sources: Sources) -> None:
-    repeats = [site for site in sources.sites if site["locus_kind"] == "drift"]
+def test_drift__is_called_the_more_the_older_the_experiment(tmp_path: Path) -> None:
+    settings = SimulationSettings(seed=3, n_chroms=1, chrom_size=500_000, n_campaigns=3)
+    drawn = parse(simulate_sources(tmp_path / "out", settings))
+    repeats = [site for site in drawn.sites if site["locus_kind"] == "drift"]
     by_year: dict[str, list[float]] = {}
-    for row in sources.experiments:
-        by_year.setdefault(row["released"][:4], []).append(share_called(sources, row["file"], repeats))
+    for row in drawn.experiments:
+        by_year.setdefault(row["released"][:4], []).append(share_called(drawn, row["file"], repeats))
+    assert sorted(by_year) == ["2012", "2016", "2020"]
     means = [np.mean(by_year[year]) for year in sorted(by_year)]
-    assert len(means) == 3
     assert means[0] > means[1] + 0.2
     assert means[1] > means[2] + 0.05
 
@@ -444,6 +446,16 @@ def test_experiments__repeat_each_measurement_in_different_labs(sources: Sources
         by_measurement.setdefault((row["assay"], row["target"], row["biosample"]), []).append(row["lab"])
     assert len(by_measurement) == (4 + 1 + 2) * 3
     assert all(len(labs) == len(set(labs)) == 2 for labs in by_measurement.values())
+
+
+def test_experiments__technique_tells_nothing_of_the_target_without_confounding(tmp_path: Path) -> None:
+    settings = SimulationSettings(n_chroms=1, chrom_size=50_000, confounding=0.0)
+    rows = parse(simulate_sources(tmp_path / "out", settings)).experiments
+    seen: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for row in rows:
+        seen.setdefault((row["assay"], row["target"]), []).append((row["lab"], row["released"][:4]))
+    # three labs and two years: each target once in each
+    assert all(len(places) == len(set(places)) == 6 for places in seen.values())
 
 
 def test_experiments__count_their_peaks_by_cause(sources: Sources) -> None:
