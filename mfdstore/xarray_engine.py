@@ -60,7 +60,8 @@ class StoreEntrypoint(BackendEntrypoint):
         -------
         Dataset with variables ``label`` (window, experiment), bool, and ``sequence`` (window, position), uint8 codes;
         coordinates of window and one coordinate of experiment for every factor, with its role in the attributes.
-        Missing values are `None` in text, NaN in numbers, NaT in dates.
+        Missing values are null (``isnull``): `None` or NaN in text, as the versions of xarray and pandas have it, NaN
+        in numbers, NaT in dates.
 
         Raises
         ------
@@ -214,9 +215,9 @@ class Selection:
 
 
 def _holds(value: Any, wanted: set[Any], several: bool) -> bool:
-    if value is None:
-        return False
-    return bool(wanted.intersection(value.split(schema.MULTI_SEPARATOR))) if several else value in wanted
+    if several:
+        return isinstance(value, str) and not wanted.isdisjoint(value.split(schema.MULTI_SEPARATOR))
+    return value in wanted
 
 
 def _lazy(dims: tuple[str, ...], array: BackendArray, meaning: str) -> xr.Variable:
