@@ -216,6 +216,7 @@ def _say_epoch(record: EpochRecord) -> None:
         f"epoch {record.epoch + 1:3d}   loss: train {record.train_loss:.5f}   valid {record.valid_loss:.5f}{squared}"
         f"   {record.seconds:.0f} s",
         highlight=False,
+        soft_wrap=True,
     )
 
 
