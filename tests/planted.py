@@ -15,6 +15,8 @@ from mfdstore.store import Store
 from mfdstore.writer import StoreWriter
 
 BIN = 128
+BIN_ATTRIBUTE = BIN
+"""What the store says of its bins."""
 MOTIFS = {"CTCF": b"CCACCAGGGGGCGC", "MAX": b"GGTCACGTGACC"}
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ [red]"
 TARGETS = ("CTCF", "CTCF", "MAX", "MAX", None, HOSTILE)
@@ -99,7 +101,13 @@ def write_planted_store(
             pack_labels(labels[split]),
         )
     writer.close(
-        {"genome": "planted", "bin_size": BIN, "min_overlap": 64, "min_experiments": 0, "provenance": {}}
+        {
+            "genome": "planted",
+            "bin_size": BIN_ATTRIBUTE,
+            "min_overlap": 64,
+            "min_experiments": 0,
+            "provenance": {},
+        }
     )
     return Store(path)
 

@@ -156,7 +156,6 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
         axes.axvline(0.5, color=_FAINT, lw=1, ls=(0, (3, 3)))
         axes.set_yticks(range(len(order)), [f"{shorten(name)}  ({len(grouped[name])})" for name in order])
         axes.set_ylim(-0.7, len(order) - 0.3)
-        axes.set_xlim(right=1.005)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("AUROC")
         if len(palette) > 1:
@@ -184,11 +183,11 @@ def draw_comparison(
         return None
     with matplotlib.rc_context(_STYLE):
         figure, axes = _new(3.7, 3.6)
-        low = min(0.5, float(pairs.min())) - 0.01
-        axes.plot([low, 1], [low, 1], color=_FAINT, lw=1)
+        low, high = float(pairs.min()) - 0.02, min(float(pairs.max()) + 0.02, 1.005)
+        axes.plot([low, high], [low, high], color=_FAINT, lw=1)
         axes.scatter(pairs[:, 0], pairs[:, 1], s=16, color=COLOURS[0], alpha=0.7, lw=0)
-        axes.set_xlim(low, 1.005)
-        axes.set_ylim(low, 1.005)
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
         axes.set_aspect("equal")
         axes.set_xlabel(f"AUROC, {shorten(second[0])}")
         axes.set_ylabel(f"AUROC, {shorten(first[0])}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import yaml
@@ -23,6 +23,9 @@ from mfdmodel.report.figures import (
     draw_probes,
     draw_scores_by_group,
 )
+
+_NOTABLE: Final = 0.005
+"""Difference of mean AUROC below which the page calls two subspaces equal."""
 
 
 @dataclass(frozen=True)
@@ -171,20 +174,30 @@ def _facts(run: RunContent) -> dict[str, str]:
 
 
 def _verdict(summaries: Sequence[ProbeSummary]) -> str:
-    """Say in a sentence, for each factor, from which features it is read better."""
+    """Say in a sentence from which features each role's truths are read better, all its factors together."""
     parts = []
-    for one in summaries:
-        if not {"biological", "technical"} <= one.auroc.keys() or any(
-            np.isnan(value) for value in one.auroc.values()
-        ):
+    for role in dict.fromkeys(one.role for one in summaries):
+        members = [one for one in summaries if one.role == role and one.n_scored]
+        if not members or any({"biological", "technical"} - one.auroc.keys() for one in members):
             continue
-        better, worse = sorted(("biological", "technical"), key=lambda role: -one.auroc[role])
-        parts.append(
-            f"{one.role} truths of {one.factor} are read better from {better} features "
-            f"({one.auroc[better]:.3f} against {one.auroc[worse]:.3f})"
+        mean = {
+            features: float(np.mean([one.auroc[features] for one in members]))
+            for features in ("biological", "technical")
+        }
+        better, worse = sorted(mean, key=lambda features: -mean[features])
+        factors = " and ".join(
+            (", ".join(one.factor for one in members[:-1]), members[-1].factor)
+        ).removeprefix(" and ")
+        how = (
+            f"better from {better} features"
+            if mean[better] - mean[worse] >= _NOTABLE
+            else "equally from both"
         )
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+        parts.append(
+            f"What is planted for {factors} ({role}) is read {how}: mean AUROC {mean['biological']:.3f} "
+            f"from biological, {mean['technical']:.3f} from technical features."
+        )
+    return " ".join(parts)
 
 
 def _duration(seconds: float) -> str:
