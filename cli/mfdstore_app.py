@@ -202,7 +202,13 @@ def verify(
                 )
             out.print(table)
         if not found.sound:
-            err.print(f"{store} is damaged or differs from its sources.", style="red", markup=False)
+            err.print(
+                f"{store} is damaged or differs from its sources.",
+                style="red",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
             raise typer.Exit(1)
 
 
