@@ -1,0 +1,196 @@
+"""The command `mfdmodel` from end to end, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cli.mfdmodel_app import app
+from mfdstore.store import Store
+from tests.planted import tiny_config, write_planted_store
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return write_planted_store(tmp_path_factory.mktemp("planted") / "planted.zarr")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_config().model_dump(mode="json")))
+    return path
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    result = runner.invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_mfdmodel__trains_evaluates_and_reports(planted: Store, config: Path, tmp_path: Path) -> None:
+    run, base = tmp_path / "run", tmp_path / "base"
+    options = ("--store", planted.path, "--config", config, "--device", "cpu", "--threads", 1)
+    code, out, err = call("train", *options, "--out", run)
+    assert code == 0
+    assert "2 epochs: all epochs are done" in out
+    assert [line.split()[:2] for line in err.splitlines()] == [["epoch", "1"], ["epoch", "2"]]
+    code, out, _ = call(
+        "train",
+        *options,
+        "--out",
+        base,
+        "--model",
+        "linear_head",
+        "--epochs",
+        1,
+        "--seed",
+        5,
+        "--lambda-indep",
+        0.5,
+    )
+    assert code == 0
+    written = json.loads((base / "model" / "model.json").read_text())["config"]
+    assert written["model"]["kind"] == "linear_head"
+    assert written["model"]["penalty"]["lambda_indep"] == 0.5
+    assert (written["training"]["epochs"], written["training"]["seed"]) == (1, 5)
+
+    code, out, _ = call("evaluate", run, "--device", "cpu", "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((run / "evaluation" / "test.json").read_text())
+    code, out, _ = call("evaluate", base, "--device", "cpu")
+    assert code == 0
+    assert "[red]" in out  # a target's name is no markup
+    code, out, _ = call("report", run, "--compare", base)
+    assert code == 0
+    assert out.strip() == f"Wrote {run / 'report.html'}"
+    assert "Models side by side" in (run / "report.html").read_text("utf-8")
+
+    code, out, _ = call("train", "--store", planted.path, "--out", run, "--resume", "--device", "cpu")
+    assert code == 0
+    assert "2 epochs" in out
+    code, _, err = call("train", *options, "--out", run, "--resume", "--seed", 9)
+    assert code == 1
+    assert "training.seed = 0" in err
+
+
+def test_train__refuses_in_one_line_and_leaves_nothing(planted: Store, config: Path, tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        code, out, err = call("train", "--out", tmp_path / "run", "--device", "cpu", *arguments)
+        assert code == 1
+        assert out == ""
+        assert err.startswith("Error: ")
+        assert err.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+        return err
+
+    assert "nowhere.zarr" in refused("--store", tmp_path / "nowhere.zarr", "--config", config)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(config.read_text().replace("batch_size", "bach_size"))
+    assert "batch_size?" in refused("--store", planted.path, "--config", bad)
+    assert "nowhere.yaml" in refused("--store", planted.path, "--config", tmp_path / "nowhere.yaml")
+    assert "lambda_indep" in refused("--store", planted.path, "--config", config, "--lambda-indep", -1)
+    assert "tpu" in refused("--store", planted.path, "--config", config, "--device", "tpu")
+
+
+def test_train__refuses_an_existing_run(planted: Store, config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    code, _, err = call("train", "--store", planted.path, "--config", config, "--out", tmp_path / "run")
+    assert code == 1
+    assert "a name that is not taken" in err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--preset", "huge"], ["--config", "a", "--preset", "small"], ["--epochs", "0"]]
+)
+def test_train__usage_errors_exit_with_2(planted: Store, tmp_path: Path, arguments: list[str]) -> None:
+    code, _, _ = call("train", "--store", planted.path, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_and_report__explain_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    for command in ("evaluate", "report"):
+        code, out, err = call(command, tmp_path)
+        assert (code, out) == (1, "")
+        assert "model.json" in err
+
+
+def test_help__names_the_commands_and_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom cli.mfdmodel_app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'lightning', 'sklearn', 'matplotlib', 'zarr', 'numpy'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))"
+    )
+    for arguments in (["--help"], ["train", "--help"], ["evaluate", "--help"], ["report", "--help"], []):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+        )
+        assert "HEAVY []" in done.stdout, arguments
+        assert "Usage" in done.stdout + done.stderr
+    result = runner.invoke(app, ["--help"])
+    assert all(command in result.stdout for command in ("train", "evaluate", "report"))
+
+
+def test_version__is_that_of_the_package() -> None:
+    code, out, _ = call("--version")
+    assert code == 0
+    assert out.startswith("mfdmodel 0.")
+
+
+@pytest.mark.slow
+def test_train__ctrl_c_exits_with_130_and_the_run_can_be_resumed(
+    planted: Store, config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "cli.mfdmodel_app",
+            "train",
+            "--store",
+            str(planted.path),
+            "--config",
+            str(config),
+        ),
+        *("--out", str(run), "--epochs", "400", "--device", "cpu", "--threads", "1"),
+    ]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ,
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "logs" / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.rstrip().endswith("Interrupted.")
+    assert "Traceback" not in err
+    assert "Warning" not in err
+    code, out, _ = call(
+        "train", "--store", planted.path, "--out", run, "--resume", "--max-minutes", 0, "--device", "cpu"
+    )
+    assert code == 0
+    assert "the time is up" in out

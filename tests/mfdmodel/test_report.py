@@ -1,0 +1,262 @@
+"""The report: one page that loads nothing, escapes everything, and says what the run's files say."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from mfdmodel.analyses.truth import ProbeScore
+from mfdmodel.config import override
+from mfdmodel.evaluate.run import evaluate_run
+from mfdmodel.evaluate.scores import ExperimentScore
+from mfdmodel.report.content import read_run
+from mfdmodel.report.figures import (
+    draw_comparison,
+    draw_dependence,
+    draw_label_shares,
+    draw_losses,
+    draw_probes,
+    draw_scores_by_group,
+)
+from mfdmodel.report.page import render_page
+from mfdmodel.report.write import write_report
+from mfdmodel.train.fit import train
+from mfdmodel.train.keeper import EpochRecord
+from mfdstore.errors import RunError, SourceError
+from mfdstore.store import Store
+from tests.planted import HOSTILE, tiny_config, write_planted_store
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that what opens is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def assert_self_contained(html: str) -> None:
+    page = Page(html)
+    assert not {"script", "link", "iframe", "object", "embed", "img", "image", "base", "form"} & set(
+        page.tags
+    )
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on"), (tag, name)
+        if name in ("src", "srcset", "action", "data", "poster", "background"):
+            pytest.fail(f"{tag} {name}={value}")
+        if name.endswith("href"):
+            assert value.startswith("#"), (tag, value)
+    assert "@import" not in html
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", html))
+
+
+@pytest.fixture(scope="module")
+def runs(planted: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three evaluated runs, by kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in ("mfd", "linear_head", "dinucleotides"):
+        config = override(tiny_config(), {"model.kind": kind})
+        train(config, store=planted, run=folder / kind, device="cpu", threads=1)
+        evaluate_run(folder / kind, device="cpu", threads=1)
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def truth(planted: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a simulation would have written of the planted store."""
+    folder = tmp_path_factory.mktemp("truth")
+    columns = [planted.labels_of(index) for index in (0, 2, 4, 5)]
+    lines = [
+        "chrom\tstart\tbiological:target:CTCF\tbiological:target:MAX\ttechnical:lab:<b>south</b>\ttechnical:lab:never"
+    ]
+    for row, (chrom, start) in enumerate(zip(planted.windows.chrom, planted.windows.start, strict=True)):
+        flags = "\t".join(str(int(column[row])) for column in columns)
+        lines.append(f"{planted.chroms[chrom]}\t{start}\t{flags}")
+    (folder / "bins.tsv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(runs: dict[str, Path], truth: Path) -> str:
+    """A page with everything on it."""
+    path = write_report(
+        runs["mfd"],
+        compare=[runs["linear_head"], runs["dinucleotides"]],
+        truth=truth,
+        device="cpu",
+        threads=1,
+    )
+    assert path == runs["mfd"] / "report.html"
+    return path.read_text("utf-8")
+
+
+def test_report__is_whole_and_loads_nothing(page: str) -> None:
+    assert_self_contained(page)
+    figures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(figures) == 7
+    for figure in figures:
+        ElementTree.fromstring(figure)
+
+
+def test_report__shows_hostile_metadata_as_it_is(page: str) -> None:
+    assert "<script" not in page
+    assert "<b>south" not in page
+    text = Page(page).text
+    assert HOSTILE in text
+    assert "<b>south</b>" in text
+
+
+def test_report__says_what_the_files_say(page: str, runs: dict[str, Path]) -> None:
+    text = Page(page).text
+    for path in runs.values():
+        evaluation = json.loads((path / "evaluation" / "test.json").read_text())
+        assert f"{evaluation['overall']['auroc']:.3f}" in text
+        assert path.name in text
+    for split in json.loads((runs["mfd"] / "run.json").read_text())["labels"].values():
+        assert f"{sum(split['n_positive']):,}" in text
+    assert "lambda_indep: 0.0001" in text
+    assert all(f"ENCFF{index:03d}XYZ" in text for index in range(6))
+
+
+def test_report__tells_what_the_features_know(page: str, runs: dict[str, Path]) -> None:
+    probes = json.loads((runs["mfd"] / "evaluation" / "truth.json").read_text())["probes"]
+    assert [(probe["role"], probe["value"]) for probe in probes] == [
+        ("biological", "CTCF"),
+        ("biological", "MAX"),
+        ("technical", "<b>south</b>"),
+        ("technical", "never"),
+    ]
+    assert probes[3]["auroc"]["biological"] is None
+    mean = np.mean([probe["auroc"]["biological"] for probe in probes[:2]])
+    assert f"mean AUROC {mean:.3f} from biological" in " ".join(Page(page).text.split())
+
+
+def test_report__stands_alone_without_comparison_and_truth(runs: dict[str, Path]) -> None:
+    html = write_report(runs["dinucleotides"]).read_text("utf-8")
+    assert_self_contained(html)
+    text = Page(html).text
+    assert "side by side" not in text
+    assert "planted truth" not in text
+    assert "price of dependence" not in text
+
+
+def test_report__numbers_runs_of_the_same_name(runs: dict[str, Path]) -> None:
+    content = read_run(runs["mfd"])
+    text = Page(render_page(content, others=[content])).text
+    assert "AUROC, mfd (1)" in text
+    assert "AUROC, mfd (2)" in text
+
+
+def test_report__is_the_same_twice(runs: dict[str, Path]) -> None:
+    content = read_run(runs["mfd"])
+    assert render_page(content) == render_page(content)
+
+
+def test_report__asks_for_an_evaluation_first(planted: Store, tmp_path: Path, runs: dict[str, Path]) -> None:
+    with pytest.raises(RunError, match="no such file"):
+        write_report(tmp_path / "nowhere")
+    train(tiny_config(epochs=1), store=planted, run=tmp_path / "run", device="cpu", threads=1)
+    with pytest.raises(RunError, match=r"mfdmodel evaluate .* --split test"):
+        write_report(tmp_path / "run")
+    with pytest.raises(RunError, match="mfdmodel evaluate"):
+        write_report(runs["mfd"], compare=[tmp_path / "run"])
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_report__compares_scores_of_one_store_only(tmp_path: Path, runs: dict[str, Path]) -> None:
+    store = write_planted_store(tmp_path / "other.zarr", seed=1)
+    train(tiny_config(epochs=1), store=store, run=tmp_path / "run", device="cpu", threads=1)
+    evaluate_run(tmp_path / "run", device="cpu", threads=1)
+    with pytest.raises(RunError, match=store.digest[:12]):
+        write_report(runs["mfd"], compare=[tmp_path / "run"])
+
+
+def test_report__refuses_the_truth_of_other_sources(runs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        write_report(runs["mfd"], truth=tmp_path, device="cpu")
+
+
+def test_read_run__explains_damage(runs: dict[str, Path], planted: Store, tmp_path: Path) -> None:
+    train(tiny_config(epochs=1), store=planted, run=tmp_path / "run", device="cpu", threads=1)
+    evaluate_run(tmp_path / "run", device="cpu", threads=1)
+    curves, record = tmp_path / "run" / "logs" / "metrics.csv", tmp_path / "run" / "run.json"
+    whole = curves.read_text()
+    curves.write_text(whole.replace("valid_loss", "loss"))
+    with pytest.raises(RunError, match="learning curves"):
+        read_run(tmp_path / "run")
+    curves.unlink()
+    with pytest.raises(RunError, match="no whole epoch"):
+        read_run(tmp_path / "run")
+    curves.write_text(whole)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"labels": 3}))
+    with pytest.raises(RunError, match="label counts"):
+        read_run(tmp_path / "run")
+
+
+def record(epoch: int, l_indep: float | None) -> EpochRecord:
+    return EpochRecord(epoch, 0.5 / (epoch + 1), 0.6 / (epoch + 1), l_indep, 0.001, 10.0, 100.0)
+
+
+def texts(svg: str | None) -> str:
+    assert svg is not None
+    return " ".join(ElementTree.fromstring(svg).itertext())
+
+
+def test_figures__name_what_they_show() -> None:
+    nan = float("nan")
+    scores = [
+        ExperimentScore("E0", {"target": HOSTILE, "assay": None}, 3, 0.9, 0.1),
+        ExperimentScore("E1", {"target": "CTCF", "assay": "x" * 99}, 3, 0.8, 0.1),
+        ExperimentScore("E2", {"target": None, "assay": None}, 0, nan, nan),
+    ]
+    by_group = texts(draw_scores_by_group(scores, rows="target", colours="assay"))
+    assert "CTCF  (1)" in by_group
+    assert "(missing)" in by_group
+    assert "x" * 40 not in by_group
+    comparison = texts(draw_comparison(("first", scores), ("second", scores[:1])))
+    assert "higher in 0 of 1 experiments" in comparison
+    curves = {"first": [record(0, -3.0), record(1, -1.0)], "base": [record(0, None)]}
+    assert "validation, base" in texts(draw_losses(curves))
+    assert "mean squared correlation" in texts(draw_dependence(curves, {"first": 24, "base": 24}))
+    probe = ProbeScore("technical", "lab", "$x$", 3, 3, {"biological": 0.5, "technical": 0.9})
+    assert "technical: lab $x$" in texts(draw_probes([probe]))
+    assert "experiments" in texts(draw_label_shares(np.array([0.1, 0.2])))
+
+
+def test_figures__of_nothing_are_none() -> None:
+    nan = float("nan")
+    none = [ExperimentScore("E0", {}, 0, nan, nan)]
+    assert draw_scores_by_group(none, rows="target", colours=None) is None
+    assert draw_comparison(("a", none), ("b", none)) is None
+    assert draw_dependence({"a": [record(0, None)]}, {"a": 1}) is None
+    assert draw_probes([ProbeScore("technical", "lab", "a", 0, 0, {"all": nan})]) is None
