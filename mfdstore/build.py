@@ -5,9 +5,7 @@ A store is published under its name only when it is whole (see `publish`): a bui
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,10 @@ from mfdstore.genomes import Genome, find_assembly, some, usual_name
 from mfdstore.labels import count_positive, label_bins, set_experiment
 from mfdstore.provenance import describe_file, versions
 from mfdstore.publish import published
-from mfdstore.sources.bed import PEAK_ENDINGS, Intervals, peak_stem, read_intervals
+from mfdstore.sources.bed import Intervals, read_intervals
 from mfdstore.sources.encode import ExperimentTable, read_experiments
 from mfdstore.sources.fasta import open_fasta
+from mfdstore.sources.peak_folder import check_not_empty, match_peak_files, read_peak_files
 from mfdstore.windows import bins_touching, bins_with_blank, split_by_blocks, split_by_chrom, tile
 from mfdstore.writer import StoreWriter
 
@@ -168,12 +167,19 @@ def build_store(
         _check_chroms(sources.fasta, chroms)
         held_out = _held_out(settings, genome)
         table = read_experiments(sources.metadata, sources.report, settings.genome)
-        files = match_peak_files(sources.peaks, table, settings.allow_missing)
+        files = match_peak_files(sources.peaks, table.factors.experiments, settings.allow_missing)
         factors = table.factors.take(np.array([table.factors.experiments.index(name) for name in files]))
         counts = BuildCounts(experiments=len(files), metadata=dict(table.counts))
         counts.metadata["rows_without_peak_file"] = len(table.factors) - len(files)
-        peaks = _read_peaks(files, genome, table.md5, settings, on_progress)
-        _check_peaks(sources.peaks, peaks, chroms, settings.allow_empty)
+        peaks = read_peak_files(
+            files,
+            genome,
+            md5=table.md5,
+            may_be_elsewhere=settings.allow_empty,
+            on_progress=lambda done, total: on_progress("peak files", done, total),
+        )
+        if not settings.allow_empty:
+            check_not_empty(sources.peaks, peaks, chroms)
         blacklist = read_intervals(sources.blacklist, genome) if sources.blacklist else None
         counts.peaks = sum(file.n_intervals for file in peaks.values())
         counts.peaks_on_other_sequences = sum(
@@ -196,100 +202,6 @@ def build_store(
         attributes = _attributes(sources, settings, table, peaks, blacklist, counts)
         digest = writer.close(attributes, lambda done, total: on_progress("experiments", done, total))
     return BuildReport(out, digest, counts)
-
-
-def match_peak_files(folder: Path, table: ExperimentTable, allow_missing: bool) -> dict[str, Path]:
-    """Find the peak file of each experiment, in the metadata's order.
-
-    Raises
-    ------
-    SourceError
-        If the folder is missing or holds no peak files, a file has no row, an experiment has two files, or has
-        none and `allow_missing` is false.
-    """
-    if not folder.is_dir():
-        raise SourceError(
-            folder,
-            found="no such folder",
-            expected="a folder of peak files",
-            remedy="Check the path given to --peaks.",
-        )
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        stem = peak_stem(path)
-        if stem is None:
-            continue
-        if stem in found:
-            raise SourceError(
-                path,
-                found=f"a second file of {stem}, beside {found[stem].name}",
-                expected="one file an accession",
-                remedy="Remove one of the two.",
-            )
-        found[stem] = path
-    if not found:
-        raise SourceError(
-            folder,
-            found="no peak file",
-            expected=f"files <accession>{{{', '.join(PEAK_ENDINGS)}}}",
-            remedy="Check the path given to --peaks.",
-        )
-    strangers = sorted(set(found) - set(table.factors.experiments))
-    if strangers:
-        raise SourceError(
-            folder,
-            found=f"peak files without a row in the metadata: {some(strangers)}",
-            expected="one row of the genome's assembly for each file",
-            remedy="Add their rows, correct --genome, or move the files away.",
-        )
-    lacking = [name for name in table.factors.experiments if name not in found]
-    if lacking and not allow_missing:
-        raise SourceError(
-            folder,
-            found=f"no peak file for {len(lacking)} experiment(s) of the metadata: {some(lacking)}",
-            expected="one file for each row",
-            remedy="Download them, or pass --allow-missing to build without these experiments.",
-        )
-    return {name: found[name] for name in table.factors.experiments if name in found}
-
-
-def _read_peaks(
-    files: Mapping[str, Path],
-    genome: Genome,
-    md5: Mapping[str, str],
-    settings: BuildSettings,
-    on_progress: Progress,
-) -> dict[str, Intervals]:
-    def read(name: str) -> Intervals:
-        intervals = read_intervals(files[name], genome, may_be_elsewhere=settings.allow_empty)
-        if name in md5 and md5[name] != intervals.file.md5:
-            raise SourceError(
-                files[name],
-                found=f"md5 {intervals.file.md5}",
-                expected=f"{md5[name]}, as the metadata says",
-                remedy="Download the file again; if you changed it on purpose, correct its md5sum in the table.",
-            )
-        return intervals
-
-    peaks: dict[str, Intervals] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, (name, intervals) in enumerate(zip(files, pool.map(read, files), strict=True), start=1):
-            peaks[name] = intervals
-            on_progress("peak files", done, len(files))
-    return peaks
-
-
-def _check_peaks(
-    folder: Path, peaks: Mapping[str, Intervals], chroms: Sequence[str], allow_empty: bool
-) -> None:
-    empty = [name for name, file in peaks.items() if not any(chrom in file.by_chrom for chrom in chroms)]
-    if empty and not allow_empty:
-        raise SourceError(
-            folder,
-            found=f"{len(empty)} experiment(s) without a peak on {some(chroms)}: {some(empty)}",
-            expected="a peak in each experiment",
-            remedy="Build more chromosomes, leave these files out, or pass --allow-empty to keep them.",
-        )
 
 
 def _label_chromosome(
