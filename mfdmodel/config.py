@@ -1,8 +1,8 @@
 """A run's configuration: every option of the method, read from YAML and checked before anything is computed.
 
 `RunConfig` is frozen and forbids what it does not know. A file states the options that differ from the
-defaults here; the grouping of the factors has no default and is always stated. Two files ship with the
-package, ``paper`` and ``small``.
+defaults here; the grouping of the factors has no default and is always stated. Three files ship with the
+package: ``paper``, ``small`` and ``demo``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from mfdstore.errors import ConfigError
 from mfdstore.schema import DEFAULT_POSITIONS, ROLES, Role
 
-PRESETS: Final = ("paper", "small")
+PRESETS: Final = ("paper", "small", "demo")
 
 FactorMap = Literal["none", "linear", "rescale", "rescale_columns", "embed"]
 DateCoding = Literal["year_category", "year_number"]
@@ -211,7 +211,7 @@ def load_config(source: str | Path) -> RunConfig:
     Parameters
     ----------
     source
-        A preset's name (``paper``, ``small``) or the path of a YAML file.
+        A preset's name (``paper``, ``small``, ``demo``) or the path of a YAML file.
 
     Raises
     ------
