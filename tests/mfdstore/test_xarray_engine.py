@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfdstore import schema
-from mfdstore.build import BuildReport
+from mfdstore.build import BuildReport, build_store
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.store import Store
 from tests.mfdstore.conftest import Little
 from tests.oracles import naive_window
-from tests.worlds import ACCESSIONS, GENOME
+from tests.worlds import ACCESSIONS, GENOME, World
+from tests.worlds import settings as world_settings
 
 POSITIONS = 301
 
@@ -91,6 +92,18 @@ def test_engine__windows_of_any_width_reach_over_the_ends(little: Little, positi
         chrom, start = little.expected.bins[row]
         expected = naive_window(little.world.sequences[chrom], start, 128, positions)
         assert dataset.sequence[row].values.tolist() == expected
+
+
+def test_engine__what_lies_beyond_a_chromosome_is_blank_even_where_it_ends_in_bases(tmp_path: Path) -> None:
+    sequences = {chrom: "GATTACACCA" * 128 for chrom in ("chr1", "chr8", "chr9")}
+    peaks = {name: {chrom: [(0, 1280)] for chrom in sequences} for name in ACCESSIONS}
+    sources = World(sequences, peaks, {"chr1": [(640, 641)]}).write(tmp_path)
+    build_store(sources, tmp_path / "x.zarr", world_settings())
+    dataset = xr.open_dataset(tmp_path / "x.zarr", engine="mfdstore", positions=3001)
+    for chrom, start, codes in zip(
+        dataset.chrom.values, dataset.start.values, dataset.sequence.values, strict=True
+    ):
+        assert codes.tolist() == naive_window(sequences[chrom], int(start), 128, 3001)
 
 
 def _indexers(size: int) -> st.SearchStrategy[Any]:
