@@ -20,9 +20,6 @@ BIN_SIZE = 128
 MIN_OVERLAP = 64
 SIZES = {"chr1": 40 * BIN_SIZE + 37, "chr8": 14 * BIN_SIZE, "chr9": 16 * BIN_SIZE + 1, "chrUn_1": 90}
 """The last one is shorter than a bin."""
-ALIASES = {"chr1": "NC_1.1", "chr8": "8", "chr9": "9"}
-"""Other names of chromosomes, in files that spell them otherwise; RefSeq names are known for published genomes only."""
-
 Interval = tuple[int, int]
 
 TARGETS = [
