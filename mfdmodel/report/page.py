@@ -73,7 +73,7 @@ def render_page(
         comparisons=[
             (
                 _figure(draw_comparison((names[0], scores), (name, one.evaluation.experiments))),
-                f"{names[0]} and {name}",
+                f"AUROC of each experiment; above the line {names[0]} is better than {name}.",
             )
             for name, one in zip(names[1:], others, strict=True)
         ],
@@ -159,15 +159,24 @@ def _label_rows(run: RunContent) -> list[Mapping[str, Any]]:
 
 def _facts(run: RunContent) -> dict[str, str]:
     description, record = run.description, run.record
-    return {
+    model, training = description.config.model, description.config.training
+    n_threads = int(record["torch_threads"])
+    facts = {
         "store": description.store_path,
         "digest of its content": description.store_digest,
         "genome": description.genome,
         "bin": f"{description.bin_size} bp",
         "window": f"{description.config.data.positions} positions",
-        "device": f"{record['device']}, {record['torch_threads']} threads",
-        "predictors": f"{record['n_parameters']['predictors']:,} parameters",
+    }
+    if model.kind != "dinucleotides":
+        facts["network"] = f"{model.trunk.channels} channels, latent of {model.trunk.n_latent} features"
+    if model.kind == "mfd":
+        facts["predictors"] = f"{record['n_parameters']['predictors']:,} parameters"
+    return facts | {
+        "training": f"at most {training.epochs} epochs, batches of {training.batch_size}, seed {training.seed}",
+        "learning rate": f"{training.lr:g}, schedule {training.schedule}",
         "speed": f"{np.median([row.windows_per_second for row in run.curves]):,.0f} windows/s, median of epochs",
+        "device": f"{record['device']}, {n_threads} thread{'s' if n_threads > 1 else ''}",
         "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
         "Python": record["python"],
     }
