@@ -39,6 +39,7 @@ class Preset(StrEnum):
 
     paper = "paper"
     small = "small"
+    demo = "demo"
 
 
 class Kind(StrEnum):
@@ -108,7 +109,8 @@ def train(
         Preset | None,
         typer.Option(
             help="A configuration that ships with the package, in place of --config: paper is the published model "
-            "(needs a GPU), small suits one chromosome and a laptop. Default: small.",
+            "(needs a GPU), small suits one chromosome and a laptop, demo what mfdstore simulate makes. "
+            "Default: small.",
             rich_help_panel="Model",
         ),
     ] = None,
@@ -168,7 +170,7 @@ def train(
     """
     log_to_stderr(verbose=verbose)
     with explained():
-        from mfdmodel.config import load_config, override
+        from mfdmodel.config_reading import load_config, override
         from mfdmodel.train.fit import train as train_model
         from mfdstore.store import Store
 

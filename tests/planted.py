@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mfdmodel.config import RunConfig, validate_config
+from mfdmodel.config import RunConfig
+from mfdmodel.config_reading import validate_config
 from mfdstore.dinucleotides import encode_chromosome
 from mfdstore.labels import pack_labels
 from mfdstore.metadata import Factor, FactorTable

@@ -28,7 +28,8 @@ from mfdmodel.checkpoint.states import (
     write_atomically,
     write_json,
 )
-from mfdmodel.config import RunConfig, validate_config
+from mfdmodel.config import RunConfig
+from mfdmodel.config_reading import validate_config
 from mfdmodel.model import SequenceModel, build_model
 from mfdstore.errors import ConfigError, MfdError, RunError
 from mfdstore.metadata import Factor, FactorTable

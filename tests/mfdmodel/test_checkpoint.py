@@ -32,7 +32,7 @@ from mfdmodel.checkpoint.states import (
     write_json,
     write_state,
 )
-from mfdmodel.config import override
+from mfdmodel.config_reading import override
 from mfdmodel.model import SequenceModel, build_model
 from mfdstore.errors import RunError
 from tests.planted import planted_factors, tiny_config

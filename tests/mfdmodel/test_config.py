@@ -11,7 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from mfdmodel.config import PRESETS, RunConfig, load_config, override, parse_config, validate_config
+from mfdmodel.config import RunConfig
+from mfdmodel.config_reading import PRESETS, load_config, override, parse_config, validate_config
 from mfdstore.errors import ConfigError
 from mfdstore.schema import ROLES
 

@@ -17,7 +17,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mfdmodel.config import PenaltyConfig, RunConfig, validate_config
+from mfdmodel.config import PenaltyConfig, RunConfig
+from mfdmodel.config_reading import validate_config
 from mfdmodel.model import SequenceModel, build_model
 from mfdmodel.penalties import Predictors, independence, sum_squared_correlation
 from mfdstore.dinucleotides import encode_bases, one_hot, reverse_complement

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mfdmodel.config import ModelConfig, load_config, override
+from mfdmodel.config import ModelConfig
+from mfdmodel.config_reading import load_config, override
 from mfdmodel.model import ALL, SequenceModel, build_model, log_odds
 from mfdstore.dinucleotides import encode_bases, one_hot, reverse_complement
 from mfdstore.metadata import Factor, FactorTable

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mfdmodel.analyses.truth import ProbeScore
-from mfdmodel.config import override
+from mfdmodel.config_reading import override
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.evaluate.scores import ExperimentScore
 from mfdmodel.report.content import read_run

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from mfdmodel.checkpoint.models import load_model
 from mfdmodel.checkpoint.states import read_state, write_state
-from mfdmodel.config import RunConfig, override
+from mfdmodel.config import RunConfig
+from mfdmodel.config_reading import override
 from mfdmodel.devices import choose_device, keep_freed_memory
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.train.fit import TrainResult, train

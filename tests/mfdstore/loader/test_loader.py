@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pysam
 import pytest
 import torch
 from hypothesis import given
@@ -398,9 +397,10 @@ def test_loader__gives_what_the_released_format_holds(real_data: Path, tmp_path:
 
 
 @pytest.mark.real
-def test_loader__cuts_a_real_sequence_as_pysam_does(real_data: Path, new_store: Any) -> None:
-    with pysam.FastaFile(str(real_data / "hg38-chr22" / "hg38.chr22.fa.gz")) as fasta:
-        bases = fasta.fetch("chr22", 10_400_000, 11_400_000)  # begins unknown, has gaps
+def test_loader__cuts_a_real_sequence_as_from_a_string(real_data: Path, new_store: Any) -> None:
+    with gzip.open(real_data / "hg38-chr22" / "hg38.chr22.fa.gz", "rt") as fasta:
+        lines = fasta.read(12_000_000).split("\n")[1:]
+    bases = "".join(lines)[10_400_000:11_400_000]  # begins unknown, has gaps
     store = new_store({"chr22": len(bases)}, n_windows=200)
     store.genome = {"chr22": bases}
     codes, _, window = everything(Loader(store, batch_size=64, strand="random", max_shift=3, shuffle=True))
