@@ -14,9 +14,12 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mfdmodel.checkpoint.states import State, read_state, write_state
 from mfdstore.loader import Batch, Loader
+
+_log = logging.getLogger(__name__)
 
 
 def make_trainer(run: Path, *, epochs: int, callback: Callback, device: torch.device) -> Trainer:
@@ -92,10 +95,18 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C through: lightning turns it into an exit with status 1 and stays deaf to it afterwards."""
+    """Let a run end by signals as other programs do.
+
+    Lightning turns Ctrl-C into an exit with status 1 and stays deaf to it afterwards: here it comes through. It
+    turns a termination (SIGTERM, as a batch system sends it) into an exit with status 0, as if all were done: here
+    it becomes 143, so that what would follow a finished training does not follow this one.
+    """
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except SIGTERMException as stop:
+        _log.warning("terminated; the run can be resumed from its last whole epoch")
+        raise SystemExit(128 + signal.SIGTERM) from stop
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop

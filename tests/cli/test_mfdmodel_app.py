@@ -155,8 +155,12 @@ def test_version__is_that_of_the_package() -> None:
 
 
 @pytest.mark.slow
-def test_train__ctrl_c_exits_with_130_and_the_run_can_be_resumed(
-    planted: Store, config: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "resumed from its last whole epoch")],
+)
+def test_train__ended_by_a_signal_says_so_and_can_be_resumed(
+    planted: Store, config: Path, tmp_path: Path, sent: signal.Signals, code: int, said: str
 ) -> None:
     run = tmp_path / "run"
     command = [
@@ -183,14 +187,14 @@ def test_train__ctrl_c_exits_with_130_and_the_run_can_be_resumed(
     deadline = time.monotonic() + 120
     while not (run / "logs" / "metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.rstrip().endswith("Interrupted.")
+    assert process.returncode == code
+    assert err.rstrip().endswith(said)
     assert "Traceback" not in err
-    assert "Warning" not in err
-    code, out, _ = call(
+    assert "Warning:" not in err
+    done, out, _ = call(
         "train", "--store", planted.path, "--out", run, "--resume", "--max-minutes", 0, "--device", "cpu"
     )
-    assert code == 0
+    assert done == 0
     assert "the time is up" in out
