@@ -7,10 +7,7 @@ import hashlib
 import io
 import logging
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +15,7 @@ from typing import Final
 import numpy as np
 import pysam
 
-from mfdstore.errors import ConfigError
+from mfdstore.publish import published
 from mfdstore.simulate.landscape import Landscape, draw_landscape
 from mfdstore.simulate.letters import draw_letters, format_record
 from mfdstore.simulate.motifs import format_meme
@@ -99,7 +96,7 @@ def simulate_sources(
     Parameters
     ----------
     out
-        Folder to make; its parents are made where they are missing.
+        Folder to make, within one that exists.
     settings
         Size and strengths.
     on_progress
@@ -107,10 +104,10 @@ def simulate_sources(
 
     Raises
     ------
-    ConfigError
-        If `out` exists.
+    StoreError
+        If `out` exists or cannot be written.
     """
-    with _published(out) as folder:
+    with published(out) as folder:
         plan = draw_plan(settings, _stream(settings, 0))
         steps = _Steps(len(plan.experiments) + 3, on_progress)
         landscape = draw_landscape(plan, settings, _stream(settings, 1))
@@ -176,34 +173,6 @@ class _Steps:
 def _stream(settings: SimulationSettings, *key: int) -> np.random.Generator:
     """Open a stream of random numbers of its own for one part, so that parts do not shift one another."""
     return np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=key))
-
-
-@contextmanager
-def _published(out: Path) -> Iterator[Path]:
-    """Give a folder to write to that becomes `out` when all went well, and else vanishes."""
-    if out.exists() or out.is_symlink():
-        raise _exists(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        # an empty folder that appeared meanwhile would be replaced without a word
-        if out.exists() or out.is_symlink():
-            raise _exists(out)
-        folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _exists(out: Path) -> ConfigError:
-    return ConfigError(
-        out,
-        found="something of this name",
-        expected="a name that is free",
-        remedy="Choose another --out or remove what is there.",
-    )
 
 
 def _write_genome(folder: Path, landscape: Landscape, rng: np.random.Generator) -> None:

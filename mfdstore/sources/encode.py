@@ -1,7 +1,7 @@
 """The ENCODE portal's tables: `metadata.tsv` of a download, and the experiment report of a cart.
 
-This is the one place that knows the portal's column names. In `metadata.tsv` the lab of a processed file reads
-"ENCODE Processing Pipeline"; the lab that did the experiment, its life stage and age are in the report only.
+Which columns make which factor stands in `encode_columns`. In `metadata.tsv` the lab of a processed file reads "ENCODE
+Processing Pipeline"; the lab that did the experiment, its life stage and age are in the report only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from mfdstore.errors import SourceError
 from mfdstore.genomes import same_assembly, some
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.provenance import SourceFile, describe_bytes
-from mfdstore.schema import MULTI_SEPARATOR, RESERVED, Kind, Role
+from mfdstore.schema import MULTI_SEPARATOR, RESERVED, Kind
+from mfdstore.sources.encode_columns import COLUMNS, Column
 
 ACCESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 PIPELINE: Final = "ENCODE Processing Pipeline"
@@ -30,59 +31,6 @@ _ACCESSIBILITY_ASSAYS: Final = ("DNase-seq", "ATAC-seq", "FAIRE-seq", "snATAC-se
 _MISSING: Final = ("", "NA", "N/A", "NaN", "unknown", "not applicable")
 _ORGANISM_SUFFIX: Final = re.compile(r"-(human|mouse|dmelanogaster|celegans)$")
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:-\d+)?\s+([a-z]+?)s?")
-
-
-@dataclass(frozen=True)
-class Column:
-    """How one factor is read from the portal's tables.
-
-    Parameters
-    ----------
-    name
-        Of the factor.
-    kind, role
-        As in `metadata.Factor`.
-    sources
-        Columns to try in this order: ``m:`` of the metadata table, ``r:`` of the report.
-    """
-
-    name: str
-    kind: Kind
-    role: Role | None
-    sources: tuple[str, ...]
-
-
-COLUMNS: Final[tuple[Column, ...]] = (
-    Column("target", "category", "biological", ("m:Experiment target", "r:Target of assay")),
-    Column("biosample", "category", "biological", ("m:Biosample term name", "r:Biosample term name")),
-    Column("biosample_type", "category", "biological", ("m:Biosample type", "r:Biosample classification")),
-    Column("organ", "multi_category", "biological", ("m:Biosample organ slims", "r:Biosample organ slims")),
-    Column(
-        "system", "multi_category", "biological", ("m:Biosample system slims", "r:Biosample system slims")
-    ),
-    Column(
-        "developmental",
-        "multi_category",
-        "biological",
-        ("m:Biosample developmental slims", "r:Biosample developmental slims"),
-    ),
-    Column("life_stage", "category", "biological", ("r:Life stage", "m:Biosample life stage")),
-    Column("age", "number", "biological", ("r:Biosample age", "m:Biosample age")),
-    Column("age_unit", "category", "biological", ("r:Biosample age", "m:Biosample age")),
-    Column("treatment", "category", "biological", ("m:Biosample treatments", "r:Biosample treatment")),
-    Column("assay", "category", "technical", ("r:Assay name", "m:Assay")),
-    Column("lab", "category", "technical", ("r:Lab", "m:Lab")),
-    Column("date_released", "date", "technical", ("m:Experiment date released",)),
-    Column("project", "category", "technical", ("m:Project", "r:Project")),
-    Column("platform", "multi_category", "technical", ("m:Platform",)),
-    Column("read_length", "number", "technical", ("m:Read length", "m:Mapped read length")),
-    Column("run_type", "category", "technical", ("m:Run type",)),
-    Column("library_fragmentation", "category", "technical", ("m:Library fragmentation method",)),
-    Column("genetic_modification", "category", "technical", ("m:Biosample genetic modifications methods",)),
-    Column("organism", "category", None, ("m:Biosample organism", "r:Organism")),
-    Column("assay_title", "category", None, ("m:Assay", "r:Assay title")),
-    Column("experiment_accession", "category", None, ("m:Experiment accession", "r:Accession")),
-)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mfdstore.errors import ConfigError
+from mfdstore.errors import ConfigError, StoreError
 from mfdstore.simulate.settings import SimulationSettings
 from mfdstore.simulate.simulation import Simulation, simulate_sources
 
@@ -621,7 +621,7 @@ def test_simulate__refuses_a_name_that_is_taken(tmp_path: Path, make: Callable[[
     out = tmp_path / "taken"
     make(out)
     with pytest.raises(
-        ConfigError, match=r"taken: found something of this name; expected a name that is free"
+        StoreError, match=r"taken: found something there already; expected a name that is free"
     ):
         simulate_sources(out, TINY)
     assert list(tmp_path.iterdir()) == [out]
@@ -654,7 +654,7 @@ simulate_sources(Path(sys.argv[1]), settings, on_progress=kill)
     assert done.returncode == -signal.SIGKILL
     assert not out.exists()
     # what it had written lies beside, hidden
-    assert [path.name.startswith(".out.partial-") for path in tmp_path.iterdir()] == [True]
+    assert [path.name.startswith(".out.writing-") for path in tmp_path.iterdir()] == [True]
 
 
 @pytest.mark.parametrize(
