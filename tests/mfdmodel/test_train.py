@@ -384,6 +384,15 @@ def test_train__killed_outright_leaves_whole_files_only(planted: Store, tmp_path
     assert len(state["callbacks"]["Keeper"]["records"]) >= n_done
 
 
+def test_train__moves_both_players_rates_by_one_schedule(planted: Store, tmp_path: Path) -> None:
+    config = tiny_config(epochs=2, schedule="one_cycle", warmup=0.25)
+    fit(config, planted, tmp_path / "run")
+    state = read_state(tmp_path / "run" / LAST_STATE)
+    sequence, predictors = (optimizer["param_groups"][0]["lr"] for optimizer in state["optimizer_states"])
+    assert sequence < config.training.lr / 2
+    assert predictors / config.model.penalty.lr == pytest.approx(sequence / config.training.lr)
+
+
 def test_best_epoch__takes_the_first_of_equals_and_no_nan() -> None:
     def record(loss: float) -> EpochRecord:
         return EpochRecord(0, 0.0, loss, None, 0.1, 1.0, 1.0)
