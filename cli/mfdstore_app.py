@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +13,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
+from cli.store_tables import describe_store, print_build, print_info, print_path
 
 if TYPE_CHECKING:
-    from mfdstore.build import BuildReport
-    from mfdstore.store import Store
+    pass
 
 app = typer.Typer(
     name="mfdstore",
     help="Turn reference genomes, ENCODE peak files and metadata into one labelled Zarr store.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 StorePath = Annotated[
@@ -33,9 +34,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to
 _FILES, _BINS, _SPLITS = "Files", "Bins and filters", "Splits"
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"mfdstore {version('mfd')}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
-def about() -> None:
-    """Keep `mfdstore` a group of commands, each with its own help."""
+def _options(
+    version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -153,7 +167,7 @@ def build(
         if as_json:
             _print_json({"path": str(done.path), "digest": done.digest, "counts": asdict(done.counts)})
         else:
-            _print_build(done)
+            print_build(done)
 
 
 @app.command()
@@ -163,11 +177,11 @@ def info(store: StorePath, as_json: AsJson = False) -> None:
         from mfdstore.store import Store
 
         opened = Store(store)
-        described = _describe(opened)
+        described = describe_store(opened)
         if as_json:
             _print_json(described)
         else:
-            _print_info(described)
+            print_info(described)
 
 
 @app.command()
@@ -265,7 +279,7 @@ def simulate(
                 highlight=False,
                 soft_wrap=True,
             )
-            _print_path(str(made.path))
+            print_path(str(made.path))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -289,118 +303,6 @@ def _fractions(text: str) -> tuple[float, float, float]:
 
 def _print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2, default=str))
-
-
-def _print_path(path: str) -> None:
-    # in one piece, for a script to read, and without markup: names may hold brackets
-    out.print(path, style="bold", markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_build(done: BuildReport) -> None:
-    counts = done.counts
-    table = Table(box=None, show_header=False)
-    rows = [
-        ("experiments", f"{counts.experiments:,}", ""),
-        (
-            "peaks",
-            f"{counts.peaks:,}",
-            f"{counts.peaks_on_other_sequences:,} on sequences that are not built",
-        ),
-        ("bins", f"{counts.bins:,}", ""),
-        ("left out", f"{counts.bins_below_min_experiments:,}", "labelled by too few experiments"),
-        ("", f"{counts.bins_with_blank:,}", "with an unknown base"),
-        ("", f"{counts.bins_blacklisted:,}", "blacklisted"),
-        (
-            "windows",
-            f"{counts.windows:,}",
-            ", ".join(f"{n:,} {name}" for name, n in counts.windows_by_split.items()),
-        ),
-        ("positive pairs", f"{counts.positive_pairs:,}", "of window and experiment"),
-    ]
-    metadata = [(name.replace("_", " "), f"{n:,}") for name, n in counts.metadata.items() if n]
-    for row in rows:
-        table.add_row(*row)
-    for index, (name, n) in enumerate(metadata):
-        table.add_row("metadata" if index == 0 else "", n, name)
-    table.columns[1].justify = "right"
-    out.print(table)
-    _print_path(str(done.path))
-
-
-def _describe(store: Store) -> dict[str, Any]:
-    from mfdstore.schema import FORMAT_VERSION, SPLITS
-
-    windows = store.windows
-    return {
-        "path": str(store.path),
-        "format_version": store.attributes["format_version"],
-        "newest_format_version": FORMAT_VERSION,
-        "digest": store.digest,
-        "genome": store.genome,
-        "chroms": dict(zip(store.chroms, store.chrom_sizes, strict=True)),
-        "bin_size": store.bin_size,
-        "min_overlap": store.min_overlap,
-        "min_experiments": store.min_experiments,
-        "n_windows": store.n_windows,
-        "n_experiments": store.n_experiments,
-        "n_positive_pairs": int(store.n_positive.sum()),
-        "windows_by_split": {name: int((windows.split == code).sum()) for code, name in enumerate(SPLITS)},
-        "factors": [
-            {
-                "name": factor.name,
-                "role": factor.role,
-                "kind": factor.kind,
-                "n_missing": int(factor.missing.sum()),
-                "n_categories": len(factor.categories()),
-                "examples": list(factor.categories()[:3]),
-            }
-            for factor in store.factors
-        ],
-        "provenance": store.provenance,
-    }
-
-
-def _print_info(described: dict[str, Any]) -> None:
-    pairs = described["n_windows"] * described["n_experiments"]
-    positive = described["n_positive_pairs"]
-    splits = ", ".join(f"{n:,} {name}" for name, n in described["windows_by_split"].items() if n)
-    chroms = described["chroms"]
-    shown = ", ".join(list(chroms)[:6]) + (f" and {len(chroms) - 6} more" if len(chroms) > 6 else "")
-    _print_path(described["path"])
-    summary = Table(box=None, show_header=False)
-    for name, value in (
-        ("genome", escape(f"{described['genome']}: {shown}, {sum(chroms.values()):,} bp")),
-        ("windows", f"{described['n_windows']:,} ({splits})"),
-        (
-            "bins",
-            f"{described['bin_size']} bp, labelled by a peak that overlaps {described['min_overlap']} bp or more",
-        ),
-        ("experiments", f"{described['n_experiments']:,}"),
-        (
-            "positive pairs",
-            f"{positive:,} ({positive / pairs:.2%})",
-        ),
-        ("format version", str(described["format_version"])),
-        ("digest", described["digest"][:16]),
-    ):
-        summary.add_row(name, value)
-    out.print(summary)
-    table = Table("factor", "role", "kind", "known", "values", "such as", box=None)
-    for factor in described["factors"]:
-        if factor["role"] is not None:
-            known = described["n_experiments"] - factor["n_missing"]
-            values = str(factor["n_categories"]) if factor["n_categories"] else ""
-            table.add_row(
-                factor["name"],
-                factor["role"],
-                factor["kind"],
-                str(known),
-                values,
-                escape(", ".join(factor["examples"])),
-            )
-    out.print(table)
-    others = [factor["name"] for factor in described["factors"] if factor["role"] is None]
-    out.print("also kept: " + ", ".join(others), style="dim", highlight=False, markup=False)
 
 
 def main() -> None:

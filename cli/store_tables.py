@@ -1,0 +1,129 @@
+"""What `mfdstore` prints of a build and of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from cli.console import out
+
+if TYPE_CHECKING:
+    from mfdstore.build import BuildReport
+    from mfdstore.store import Store
+
+
+def print_path(path: str) -> None:
+    """Print a path in one piece, for a script to read, and without markup: names may hold brackets."""
+    out.print(path, style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_build(done: BuildReport) -> None:
+    """Print what came in, what each filter took, and what is left."""
+    counts = done.counts
+    table = Table(box=None, show_header=False)
+    rows = [
+        ("experiments", f"{counts.experiments:,}", ""),
+        (
+            "peaks",
+            f"{counts.peaks:,}",
+            f"{counts.peaks_on_other_sequences:,} on sequences that are not built",
+        ),
+        ("bins", f"{counts.bins:,}", ""),
+        ("left out", f"{counts.bins_below_min_experiments:,}", "labelled by too few experiments"),
+        ("", f"{counts.bins_with_blank:,}", "with an unknown base"),
+        ("", f"{counts.bins_blacklisted:,}", "blacklisted"),
+        (
+            "windows",
+            f"{counts.windows:,}",
+            ", ".join(f"{n:,} {name}" for name, n in counts.windows_by_split.items()),
+        ),
+        ("positive pairs", f"{counts.positive_pairs:,}", "of window and experiment"),
+    ]
+    metadata = [(name.replace("_", " "), f"{n:,}") for name, n in counts.metadata.items() if n]
+    for row in rows:
+        table.add_row(*row)
+    for index, (name, n) in enumerate(metadata):
+        table.add_row("metadata" if index == 0 else "", n, name)
+    table.columns[1].justify = "right"
+    out.print(table)
+    print_path(str(done.path))
+
+
+def describe_store(store: Store) -> dict[str, Any]:
+    """Gather what `mfdstore info` says of a store, as plain values."""
+    from mfdstore.schema import FORMAT_VERSION, SPLITS
+
+    windows = store.windows
+    return {
+        "path": str(store.path),
+        "format_version": store.attributes["format_version"],
+        "newest_format_version": FORMAT_VERSION,
+        "digest": store.digest,
+        "genome": store.genome,
+        "chroms": dict(zip(store.chroms, store.chrom_sizes, strict=True)),
+        "bin_size": store.bin_size,
+        "min_overlap": store.min_overlap,
+        "min_experiments": store.min_experiments,
+        "n_windows": store.n_windows,
+        "n_experiments": store.n_experiments,
+        "n_positive_pairs": int(store.n_positive.sum()),
+        "windows_by_split": {name: int((windows.split == code).sum()) for code, name in enumerate(SPLITS)},
+        "factors": [
+            {
+                "name": factor.name,
+                "role": factor.role,
+                "kind": factor.kind,
+                "n_missing": int(factor.missing.sum()),
+                "n_categories": len(factor.categories()),
+                "examples": list(factor.categories()[:3]),
+            }
+            for factor in store.factors
+        ],
+        "provenance": store.provenance,
+    }
+
+
+def print_info(described: dict[str, Any]) -> None:
+    """Print what `describe_store` gathered."""
+    pairs = described["n_windows"] * described["n_experiments"]
+    positive = described["n_positive_pairs"]
+    splits = ", ".join(f"{n:,} {name}" for name, n in described["windows_by_split"].items() if n)
+    chroms = described["chroms"]
+    shown = ", ".join(list(chroms)[:6]) + (f" and {len(chroms) - 6} more" if len(chroms) > 6 else "")
+    print_path(described["path"])
+    summary = Table(box=None, show_header=False)
+    for name, value in (
+        ("genome", escape(f"{described['genome']}: {shown}, {sum(chroms.values()):,} bp")),
+        ("windows", f"{described['n_windows']:,} ({splits})"),
+        (
+            "bins",
+            f"{described['bin_size']} bp, labelled by a peak that overlaps {described['min_overlap']} bp or more",
+        ),
+        ("experiments", f"{described['n_experiments']:,}"),
+        (
+            "positive pairs",
+            f"{positive:,} ({positive / pairs:.2%})",
+        ),
+        ("format version", str(described["format_version"])),
+        ("digest", described["digest"][:16]),
+    ):
+        summary.add_row(name, value)
+    out.print(summary)
+    table = Table("factor", "role", "kind", "known", "values", "such as", box=None)
+    for factor in described["factors"]:
+        if factor["role"] is not None:
+            known = described["n_experiments"] - factor["n_missing"]
+            values = str(factor["n_categories"]) if factor["n_categories"] else ""
+            table.add_row(
+                factor["name"],
+                factor["role"],
+                factor["kind"],
+                str(known),
+                values,
+                escape(", ".join(factor["examples"])),
+            )
+    out.print(table)
+    others = [factor["name"] for factor in described["factors"] if factor["role"] is None]
+    out.print("also kept: " + ", ".join(others), style="dim", highlight=False, markup=False)
