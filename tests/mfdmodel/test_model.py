@@ -31,7 +31,7 @@ FACTORS = FactorTable(
     ),
 )
 FREQUENCY = np.array([0.01, 0.2, 0.03, 0.5])
-OPTIONS = {"model.trunk.channels": 16, "model.head.biological_share": 0.5}
+OPTIONS = {"model.trunk.channels": 16, "model.trunk.latent": None, "model.head.biological_share": 0.5}
 
 
 def model_of(kind: str, seed: int = 0) -> SequenceModel:

@@ -33,7 +33,9 @@ def test_golden_store__holds_what_the_definitions_say(golden_store: Path) -> Non
     expected = expect(world)
     store = Store(golden_store)
     windows = store.windows
-    found = [(windows.chroms[chrom], start) for chrom, start in zip(windows.chrom, windows.start, strict=True)]
+    found = [
+        (windows.chroms[chrom], start) for chrom, start in zip(windows.chrom, windows.start, strict=True)
+    ]
     assert found == expected.bins
     np.testing.assert_array_equal(
         np.unpackbits(store.label_bits(), axis=1, count=store.n_experiments), expected.labels

@@ -597,6 +597,7 @@ def test_enhancers__hold_active_sites_and_their_matches_do_not(sources: Sources)
 
 def test_simulate__same_settings_same_bytes_other_seed_other_world(tmp_path: Path) -> None:
     first = content(simulate_sources(tmp_path / "first", TINY).path)
+    (tmp_path / "deeper").mkdir()
     assert content(simulate_sources(tmp_path / "deeper" / "again", TINY).path) == first
     other = SimulationSettings(seed=2, n_chroms=2, chrom_size=60_000)
     second = content(simulate_sources(tmp_path / "other", other).path)
