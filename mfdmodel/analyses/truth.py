@@ -3,6 +3,9 @@
 Disentanglement can be judged where the truth is known. From the features of one role alone, a logistic regression
 is fitted to each planted truth on the training windows and scored on the test windows. Biological features
 should know the planted biology better than technical features do, and the other way round.
+
+More features know more of anything. So subspaces are compared at equal width: from a wider one, as many
+features as the narrowest has are drawn, several times, and the scores of the draws averaged.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,9 @@ from sklearn.preprocessing import StandardScaler
 from mfdmodel.metrics import finite_mean, rank_experiment
 
 _log = logging.getLogger(__name__)
+
+N_DRAWS: Final = 8
+"""Draws of features from a subspace that is wider than the narrowest."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class ProbeScore:
     n_train, n_test
         Windows that hold it.
     auroc
-        On the test windows, by the role of the features; NaN where one class is missing there or in training.
+        On the test windows, by the role of the features, at equal width; NaN where one class is missing there or
+        in training.
     """
 
     role: str
@@ -71,6 +79,7 @@ def probe_truths(
     train: tuple[Mapping[str, NDArray[np.float32]], NDArray[np.bool_]],
     test: tuple[Mapping[str, NDArray[np.float32]], NDArray[np.bool_]],
     strength: float = 1.0,
+    seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[ProbeScore, ...]:
     """Fit and score one probe a truth and role.
@@ -83,6 +92,8 @@ def probe_truths(
         Features by role, each ``(window, feature)``, and the truths, ``(window, truth)``.
     strength
         Inverse of the L2 penalty of the regression, on standardised features.
+    seed
+        Of the draws of features.
     on_progress
         Told how many probes are done.
 
@@ -90,13 +101,23 @@ def probe_truths(
     -------
     In the order of the names.
     """
+    drawn = _draw_features({role: values.shape[1] for role, values in train[0].items()}, seed)
     scores = []
     for index, name in enumerate(names):
         role, factor, value = name.split(":", 2)
         known, wanted = train[1][:, index], test[1][:, index]
         auroc = {
-            features: _probe(train[0][features], known, test[0][features], wanted, strength)
-            for features in train[0]
+            features: float(
+                np.mean(
+                    [
+                        _probe(
+                            train[0][features][:, draw], known, test[0][features][:, draw], wanted, strength
+                        )
+                        for draw in draws
+                    ]
+                )
+            )
+            for features, draws in drawn.items()
         }
         scores.append(ProbeScore(role, factor, value, int(known.sum()), int(wanted.sum()), auroc))
         if on_progress is not None:
@@ -124,6 +145,18 @@ def summarise(scores: Sequence[ProbeScore]) -> tuple[ProbeSummary, ...]:
             )
         )
     return tuple(summaries)
+
+
+def _draw_features(widths: Mapping[str, int], seed: int) -> dict[str, list[NDArray[np.int64]]]:
+    """Choose which features to probe, by role: all of the narrowest subspace, draws of as many from the others."""
+    rng = np.random.default_rng(seed)
+    least = min(widths.values())
+    return {
+        role: [np.arange(width)]
+        if width == least
+        else [rng.choice(width, least, replace=False) for _ in range(N_DRAWS)]
+        for role, width in widths.items()
+    }
 
 
 def _probe(

@@ -68,6 +68,20 @@ def test_probe_truths__finds_a_truth_in_the_features_that_hold_it() -> None:
     assert scores[2].n_train == scores[2].n_test == 0
 
 
+def test_probe_truths__gives_a_wider_subspace_no_advantage() -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        truth = rng.random((n, 1)) < 0.3
+        noise = {"biological": rng.normal(size=(n, 40)), "technical": rng.normal(size=(n, 4))}
+        return {role: (0.5 * truth + values).astype(np.float32) for role, values in noise.items()}, truth
+
+    (score,) = probe_truths(("biological:target:A",), train=draw(3000), test=draw(3000))
+    # each feature tells equally much: as many of them tell equally much, 40 would tell far more than 4
+    assert score.auroc["biological"] == pytest.approx(score.auroc["technical"], abs=0.04)
+    assert score.auroc["technical"] == pytest.approx(0.76, abs=0.04)
+
+
 def test_summarise__averages_by_factor_and_counts() -> None:
     nan = float("nan")
     summaries = summarise(
