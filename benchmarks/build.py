@@ -1,4 +1,4 @@
-"""How long a build takes and how much memory: the command `mfdstore build` as a user runs it, cold, several times.
+"""How long a build takes and how much memory: the command `mfdstore build` as a user runs it, several times.
 
     python benchmarks/build.py --sources FOLDER --out benchmarks/results/build_X_YYYYMM.md
 
@@ -41,7 +41,7 @@ def build_once(sources: Path, out: Path, options: list[str]) -> tuple[float, flo
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command} ended with {process.returncode}")
-    return seconds, usage.ru_maxrss / 1e6, json.loads(printed)["counts"]
+    return seconds, usage.ru_maxrss * 1024 / 1e9, json.loads(printed)["counts"]
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/chromosome.py --store chr22.zarr --runs runs --out benchmarks/results/chromosome_X_YYYYMM.md
 
-Runs the commands a user runs, one after another: `mfdmodel train`, `mfdmodel evaluate --split test`. A run that is
-already whole in the folder of runs is not trained again.
+Runs the commands a user runs, one after another: `mfdmodel train --resume`, `mfdmodel evaluate --split test`. A run that is
+already whole in the folder of runs is not trained again; one of another configuration is refused.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def train_and_score(
     store: Path, run: Path, kind: str, preset: str, seed: int
 ) -> tuple[dict[str, Any], float, int]:
     """Train unless done; returns the evaluation, minutes of training and epochs."""
-    if not (run / "evaluation" / "test.json").exists():
-        mfdmodel(
-            *("train", "--store", str(store), "--out", str(run), "--preset", preset, "--model", kind),
-            *("--seed", str(seed), "--device", "cpu", "--resume"),
-        )
-        mfdmodel("evaluate", str(run), "--split", "test")
+    # a run that is whole is gone through without a step, and refused where its configuration is another
+    mfdmodel(
+        *("train", "--store", str(store), "--out", str(run), "--preset", preset, "--model", kind),
+        *("--seed", str(seed), "--device", "cpu", "--resume"),
+    )
+    mfdmodel("evaluate", str(run), "--split", "test")
     evaluation = json.loads((run / "evaluation" / "test.json").read_text())
     with (run / "logs" / "metrics.csv").open() as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]

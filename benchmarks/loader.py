@@ -9,10 +9,7 @@ before anything is timed.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import platform
-import shlex
 import statistics
 import sys
 import time
@@ -21,10 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numba
 import numpy as np
 import pysam
 import torch
+from machine import describe_machine
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -194,14 +191,6 @@ def first_use(store: Store) -> tuple[RamData, list[tuple[str, float]]]:
     return data, [(name, marks[i + 1] - marks[i]) for i, name in enumerate(names)]
 
 
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
 def describe(
     store: Store,
     data: RamData,
@@ -213,12 +202,8 @@ def describe(
     return [
         "# The loader in windows per second",
         "",
-        f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}. {cpu_model()}, "
-        f"{len(os.sched_getaffinity(0))} cores, {platform.system()}; load average {load:.1f} at the start.",
-        f"Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__} "
-        f"({torch.get_num_threads()} threads), numba {numba.__version__}, pysam {pysam.__version__}.",
-        "",
-        f"    python benchmarks/loader.py {shlex.join(sys.argv[1:])}",
+        *describe_machine("numpy", "torch", "numba", "pysam"),
+        f"Load average {load:.1f} at the start; torch has {torch.get_num_threads()} threads.",
         "",
         f"Store: {store.n_windows:,} windows of {DEFAULT_POSITIONS} positions, {store.n_experiments} "
         f"experiments, {', '.join(store.chroms)}; {data.nbytes / 1e6:,.0f} MB in RAM. "
@@ -237,8 +222,8 @@ def describe(
         "in each epoch, within the time.",
         "",
         "Compact is what the loader hands over, to be expanded on the consumer's device. Float32 is like for like: "
-        "each batch expanded on this CPU to the very tensors that the Dataset gives; what bounds it is writing "
-        "16 channels of 4 bytes a position, as the memcpy of as many bytes shows.",
+        "each batch expanded on this CPU to the very tensors that the Dataset gives: 16 channels of 4 bytes a "
+        "position have to be written, beside which stands the memcpy of as many bytes.",
         "",
     ]
 
