@@ -2,8 +2,8 @@
 
     python benchmarks/chromosome.py --store chr22.zarr --runs runs --out benchmarks/results/chromosome_X_YYYYMM.md
 
-Runs the commands a user runs, one after another: `mfdmodel train --resume`, `mfdmodel evaluate --split test`. A run that is
-already whole in the folder of runs is not trained again; one of another configuration is refused.
+Runs the commands a user runs, one after another: `mfdmodel train --resume`, `mfdmodel evaluate --split test`. A run
+that is already whole in the folder of runs is not trained again; one of another configuration is refused.
 """
 
 from __future__ import annotations
