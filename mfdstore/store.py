@@ -156,7 +156,7 @@ class Store:
             If a chunk is damaged or missing; the message names the array.
         """
         array = self.array(name)
-        if name not in self._whole and (array.ndim > 1 or name.startswith(f"{schema.SEQUENCE}/")):
+        if name not in self._whole:
             self._check_files(name, array)
         try:
             return np.asarray(array[selection])
@@ -164,7 +164,7 @@ class Store:
             raise _damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
 
     def _check_files(self, name: str, array: zarr.Array[Any]) -> None:
-        """Miss the files that were lost: zarr reads them as fill values, that is as bins without a peak."""
+        """Miss the files that were lost: zarr reads them as fill values, such as bins without a peak."""
         spans = zip(array.shape, array.shards or array.chunks, strict=True)
         n_expected = math.prod(-(-size // span) for size, span in spans)
         n_found = sum(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -297,11 +298,38 @@ def test_store__a_chunk_cut_short_is_told(copied: Path) -> None:
         file.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["label_bits", "label_bits_by_experiment", "sequence/chr8"])
-def test_store__a_chunk_that_is_gone_is_told(copied: Path, name: str) -> None:
-    next(path for path in _chunk_files(copied) if f"{name}/c/" in str(path)).unlink()
+@pytest.mark.parametrize("emptied", [False, True])
+def test_store__a_chunk_of_any_array_that_is_gone_is_told(copied: Path, emptied: bool) -> None:
+    names = set()
+    for file in _chunk_files(copied):
+        name = str(file.relative_to(copied)).split("/c/")[0]
+        content = file.read_bytes()
+        if emptied:
+            file.write_bytes(b"")
+        else:
+            file.unlink()
+        with pytest.raises(StoreError, match=f"array {name} with a damaged chunk"):
+            Store(copied).read(name)
+        file.write_bytes(content)
+        names.add(name)
+    assert names == set(Store(copied).array_digests)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("split", "windows"),
+        ("start", "windows"),
+        ("chrom", "windows"),
+        ("experiment", "experiments"),
+        ("lab", "factors"),
+        ("n_positive", "n_positive"),
+    ],
+)
+def test_store__nothing_is_made_of_a_vector_that_is_gone(copied: Path, name: str, of: str) -> None:
+    shutil.rmtree(copied / name / "c")
     with pytest.raises(StoreError, match=f"array {name} with a damaged chunk"):
-        Store(copied).read(name)
+        getattr(Store(copied), of)
 
 
 def test_verify__finds_every_chunk_that_is_gone(copied: Path) -> None:
