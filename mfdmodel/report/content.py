@@ -95,7 +95,8 @@ def read_run(run: Path, *, split: str = "test") -> RunContent:
     Raises
     ------
     RunError
-        If the folder is no run, it has no whole epoch, the split was not evaluated, or a file is damaged.
+        If the folder is no run, it has no whole epoch, the split was not evaluated since the model was last replaced,
+        or a file is damaged.
     """
     description = read_description(run)
     record = read_json(run / RUN_RECORD)
@@ -114,6 +115,14 @@ def read_run(run: Path, *, split: str = "test") -> RunContent:
             found=f"no scores on split {split}",
             expected="a run that was evaluated",
             remedy=f"First run: mfdmodel evaluate {run} --split {split}",
+        )
+    best = curves[best_epoch(curves)].epoch
+    if evaluation.epoch != best:
+        raise RunError(
+            run,
+            found=f"scores on split {split} of the model of epoch {evaluation.epoch + 1}",
+            expected=f"those of its best model, of epoch {best + 1}",
+            remedy=f"The run went on since; evaluate it again: mfdmodel evaluate {run} --split {split}",
         )
     try:
         labels = {

@@ -164,6 +164,7 @@ def _facts(run: RunContent) -> dict[str, str]:
     facts = {
         "store": description.store_path,
         "digest of its content": description.store_digest,
+        "digest of the store scored": run.evaluation.store_digest,
         "genome": description.genome,
         "bin": f"{description.bin_size} bp",
         "window": f"{description.config.data.positions} positions",

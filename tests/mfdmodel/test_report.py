@@ -201,6 +201,34 @@ def test_report__compares_scores_of_one_store_only(tmp_path: Path, runs: dict[st
         write_report(runs["mfd"], compare=[tmp_path / "run"])
 
 
+def test_report__refuses_scores_of_an_epoch_before_the_best(planted: Store, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny_config(), store=planted, run=run, device="cpu", threads=1, max_minutes=0)
+    evaluate_run(run, device="cpu", threads=1)
+    write_report(run)
+    (run / "report.html").unlink()
+    result = train(None, store=planted, run=run, device="cpu", threads=1, resume=True)
+    assert result.best_epoch == 1
+    with pytest.raises(RunError, match=r"of epoch 1;.*of epoch 2.*mfdmodel evaluate .* --split test"):
+        write_report(run)
+    assert not (run / "report.html").exists()
+    evaluate_run(run, device="cpu", threads=1)
+    write_report(run)
+
+
+def test_report__says_which_store_was_scored(planted: Store, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny_config(epochs=1), store=planted, run=run, device="cpu", threads=1)
+    evaluate_run(run, device="cpu", threads=1)
+    assert "another store" not in Page(write_report(run).read_text("utf-8")).text
+    other = write_planted_store(tmp_path / "other.zarr", seed=1)
+    evaluate_run(run, store=other.path, device="cpu", threads=1)
+    text = " ".join(Page(write_report(run).read_text("utf-8")).text.split())
+    assert f"of another store than that of the training (digest {other.digest[:12]})" in text
+    assert f"digest of the store scored{other.digest}" in text
+    assert f"digest of its content{planted.digest}" in text
+
+
 def test_report__refuses_the_truth_of_other_sources(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         write_report(runs["mfd"], truth=tmp_path, device="cpu")
