@@ -7,7 +7,7 @@ package: ``paper``, ``small`` and ``demo``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,18 @@ Schedule = Literal["constant", "one_cycle", "cosine"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+POOLING: Final = 2
+"""Positions that a max pool of the trunk makes one of, behind the stem and behind each stage of the tower."""
+
+
+def derived_crop(n_positions: int) -> int:
+    """Compute how many positions to cut from either side so that one is left, or two of an even number.
+
+    >>> derived_crop(9), derived_crop(17), derived_crop(8)
+    (4, 8, 3)
+    """
+    return max(0, (n_positions - 1) // 2)
 
 
 class _Section(BaseModel):
@@ -71,6 +83,29 @@ class TrunkConfig(_Section):
     def n_latent(self) -> int:
         """Width of the latent, both subspaces together."""
         return 2 * self.channels if self.latent is None else self.latent
+
+    def kept_positions(self, n_positions: int) -> range:
+        """Compute which positions behind the poolings are kept by the crop.
+
+        Parameters
+        ----------
+        n_positions
+            Of a window.
+
+        Raises
+        ------
+        ValueError
+            If the window is too short for the poolings and the crop to leave a position.
+        """
+        n_poolings = 1 + self.tower_stages
+        n_left = n_positions // POOLING**n_poolings
+        crop = derived_crop(n_left) if self.crop == "auto" else self.crop
+        if n_left - 2 * crop < 1:
+            raise ValueError(
+                f"windows of {n_positions} positions leave {n_left} behind {n_poolings} poolings, "
+                f"too few for a crop of {crop} a side"
+            )
+        return range(crop, n_left - crop)
 
 
 class FactorConfig(_Section):
@@ -194,3 +229,15 @@ class RunConfig(_Section):
     data: DataConfig = DataConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _windows_reach_the_latent(self) -> Self:
+        if self.model.kind != "dinucleotides":  # which has no trunk
+            try:
+                self.model.trunk.kept_positions(self.data.positions)
+            except ValueError as error:
+                raise ValueError(
+                    f"data.positions = {self.data.positions} does not fit model.trunk: {error}; "
+                    "more positions, fewer tower_stages or a smaller crop would"
+                ) from error
+        return self

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from mfdmodel.config import TrunkConfig
+from mfdmodel.config import POOLING, TrunkConfig
 from mfdmodel.layers import ConvBlock, Residual, convolution, max_pool
 from mfdstore.dinucleotides import N_CODES
-
-POOLING: Final = 2
-"""Positions that a max pool makes one of, behind the stem and behind each stage of the tower."""
 
 
 def tower_channels(channels: int, n_stages: int, multiple: int = 1) -> tuple[int, ...]:
@@ -49,15 +45,6 @@ def dilations(n_blocks: int) -> tuple[int, ...]:
     return tuple(int(2 * 1.5**block) for block in range(n_blocks))
 
 
-def derived_crop(n_positions: int) -> int:
-    """Compute how many positions to cut from either side so that one is left, or two of an even number.
-
-    >>> derived_crop(9), derived_crop(17), derived_crop(8)
-    (4, 8, 3)
-    """
-    return max(0, (n_positions - 1) // 2)
-
-
 class Trunk(nn.Module):
     """Stem, tower, dilated residual blocks, crop, pointwise block, pool, batch norm.
 
@@ -71,8 +58,8 @@ class Trunk(nn.Module):
         super().__init__()
         widths = tower_channels(config.channels, config.tower_stages, config.channel_multiple)
         self.n_latent = config.n_latent
-        self.crop = config.crop
         self.pooling = config.pooling
+        self._config = config
         self.stem = nn.Sequential(
             convolution(N_CODES, widths[0], kernel=config.stem_kernel, bias=True),
             Residual(ConvBlock(widths[0], widths[0], kernel=1)),
@@ -118,17 +105,9 @@ class Trunk(nn.Module):
         ValueError
             If the window is too short for the poolings and the crop to leave a position.
         """
-        n_poolings = 1 + len(self.tower)
-        n_positions = one_hot.shape[-1]
-        n_left = n_positions // POOLING**n_poolings
-        crop = derived_crop(n_left) if self.crop == "auto" else self.crop
-        if n_left - 2 * crop < 1:
-            raise ValueError(
-                f"windows of {n_positions} positions leave {n_left} behind {n_poolings} poolings, "
-                f"too few for a crop of {crop} a side"
-            )
+        kept = self._config.kept_positions(one_hot.shape[-1])
         x = one_hot.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         x = self.dilated(self.tower(self.stem(x)))
-        x = self.pointwise(x[..., crop : n_left - crop]).squeeze(2)
+        x = self.pointwise(x[..., kept.start : kept.stop]).squeeze(2)
         latent: Tensor = self.norm(x.mean(-1) if self.pooling == "average" else x.amax(-1))
         return latent

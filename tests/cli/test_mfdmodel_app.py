@@ -100,6 +100,8 @@ def test_train__refuses_in_one_line_and_leaves_nothing(planted: Store, config: P
     bad = tmp_path / "bad.yaml"
     bad.write_text(config.read_text().replace("batch_size", "bach_size"))
     assert "batch_size?" in refused("--store", planted.path, "--config", bad)
+    bad.write_text(config.read_text().replace("positions: 192", "positions: 32"))
+    assert "data.positions = 32" in refused("--store", planted.path, "--config", bad)
     assert "nowhere.yaml" in refused("--store", planted.path, "--config", tmp_path / "nowhere.yaml")
     assert "lambda_indep" in refused("--store", planted.path, "--config", config, "--lambda-indep", -1)
     assert "tpu" in refused("--store", planted.path, "--config", config, "--device", "tpu")

@@ -82,6 +82,13 @@ def test_config__is_frozen() -> None:
         ("model.trunk.crop", "atuo", "model.trunk.crop = 'atuo'"),
         ("model.trunk", 7, "model.trunk = 7"),
         ("model.penalty.lambda_indep", -1, "greater than or equal to 0"),
+        ("data.positions", 127, "data.positions = 127 does not fit model.trunk"),
+        (
+            "model.trunk.crop",
+            5,
+            "windows of 1152 positions leave 9 behind 7 poolings, too few for a crop of 5",
+        ),
+        ("model.trunk.tower_stages", 11, "leave 0 behind 12 poolings"),
         ("training.lr", "nan", "finite"),
         ("training.epochs", 2.5, "fractional part"),
     ],
@@ -91,6 +98,13 @@ def test_fault__is_named_with_its_path_and_what_could_stand_there(path: str, val
         validate_config(changed(path, value), where="mine.yaml")
     assert caught.value.where == "mine.yaml"
     assert said in str(caught.value)
+
+
+def test_windows__need_only_reach_through_the_network_that_is_there() -> None:
+    assert validate_config(changed("data.positions", 128), where="mine.yaml").data.positions == 128
+    assert validate_config(changed("model.trunk.crop", 4), where="mine.yaml").model.trunk.crop == 4
+    short = {"data": {"positions": 32}, "model": {"kind": "dinucleotides"}}
+    assert validate_config(short, where="mine.yaml").data.positions == 32
 
 
 def test_faults_beyond_the_first__are_listed() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfdmodel.config import TrunkConfig
-from mfdmodel.trunk import Trunk, derived_crop, dilations, tower_channels
+from mfdmodel.config import TrunkConfig, derived_crop
+from mfdmodel.trunk import Trunk, dilations, tower_channels
 
 
 def windows(n: int, n_positions: int, seed: int = 0) -> torch.Tensor:
@@ -64,13 +64,12 @@ def test_what_is_left__is_pooled(pooling: str) -> None:
 
 def test_given_crop__is_the_derived_one_where_they_are_equal() -> None:
     x = windows(2, 1152)
-    torch.manual_seed(0)
-    trunk = Trunk(TrunkConfig(channels=8)).eval()
-    derived = trunk(x)
-    trunk.crop = 4
-    torch.testing.assert_close(trunk(x), derived)
-    trunk.crop = 0
-    assert not torch.allclose(trunk(x), derived)
+    latent = {}
+    for crop in ("auto", 4, 0):
+        torch.manual_seed(0)
+        latent[crop] = Trunk(TrunkConfig(channels=8, crop=crop)).eval()(x)  # type: ignore[arg-type]
+    torch.testing.assert_close(latent[4], latent["auto"])
+    assert not torch.equal(latent[0], latent["auto"])
 
 
 def test_latent__reads_the_whole_window_through_dilated_blocks_and_its_middle_alone_without() -> None:
