@@ -192,7 +192,9 @@ def verify(
         typer.Option(help="Folder of the peak files: every label is computed again, by pyranges."),
     ] = None,
     fasta: Annotated[Path | None, typer.Option(help="The genome: every base is compared.")] = None,
-    blacklist: Annotated[Path | None, typer.Option(help="The blacklist of the build, if it had one.")] = None,
+    blacklist: Annotated[
+        Path | None, typer.Option(help="The blacklist of the build, if it had one; with --peaks.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read STORE back and check it: checksums and digests, and against the sources given.
@@ -209,11 +211,10 @@ def verify(
         if as_json:
             _print_json({"sound": found.sound, "findings": [asdict(finding) for finding in found.findings]})
         else:
+            verdicts = {True: "ok", False: "[red]WRONG[/red]", None: "[yellow]not checked[/yellow]"}
             table = Table("check", "", "detail", box=None)
             for finding in found.findings:
-                table.add_row(
-                    finding.check, "ok" if finding.sound else "[red]WRONG[/red]", escape(finding.detail)
-                )
+                table.add_row(finding.check, verdicts[finding.sound], escape(finding.detail))
             out.print(table)
         if not found.sound:
             err.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mfdstore.schema import DIGESTED
 
 PACKAGES = ("mfd", "numpy", "zarr", "numcodecs", "xarray", "pysam", "polars")
 
@@ -62,7 +65,21 @@ def digest_values(values: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
-def combine_digests(digests: Mapping[str, str]) -> str:
-    """Digest a whole store from the digests of its arrays, whatever their order."""
+def combine_digests(digests: Mapping[str, str], attributes: Mapping[str, Any]) -> str:
+    """Digest a whole store: the digests of its arrays, whatever their order, and what gives them meaning.
+
+    Parameters
+    ----------
+    digests
+        Of the values of each array, by name.
+    attributes
+        Of the format; those of `schema.DIGESTED` count, as JSON with sorted keys and no blanks.
+    """
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    meaning = json.dumps(
+        {name: attributes[name] for name in DIGESTED},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    return hashlib.sha256(f"{lines}{meaning}\n".encode()).hexdigest()

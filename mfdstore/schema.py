@@ -33,6 +33,17 @@ SEQUENCE: Final = "sequence"
 # the attribute of the root group that holds everything the format defines
 ATTRIBUTES: Final = "mfdstore"
 
+DIGESTED: Final = (
+    "genome",
+    "bin_size",
+    "min_overlap",
+    "min_experiments",
+    "chroms",
+    "chrom_sizes",
+    "factors",
+)
+"""Attributes that give the arrays their meaning, and so count in the store's digest as they do."""
+
 # arrays that only the decoded view has
 LABEL: Final = "label"
 

@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from mfdstore import schema
+from mfdstore.attributes import find_fault
 from mfdstore.errors import StoreError
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor, FactorTable
@@ -45,23 +46,21 @@ class Store:
         self._group = _open_group(self.path)
         self._whole: set[str] = set()
         self.attributes = _read_attributes(self.path, self._group)
-        try:
-            self.genome: str = self.attributes["genome"]
-            self.bin_size: int = self.attributes["bin_size"]
-            self.min_overlap: int = self.attributes["min_overlap"]
-            self.min_experiments: int = self.attributes["min_experiments"]
-            self.chroms: tuple[str, ...] = tuple(self.attributes["chroms"])
-            self.chrom_sizes: tuple[int, ...] = tuple(self.attributes["chrom_sizes"])
-            self.n_windows: int = self.attributes["n_windows"]
-            self.n_experiments: int = self.attributes["n_experiments"]
-            self.digest: str = self.attributes["digest"]
-            self.array_digests: Mapping[str, str] = self.attributes["array_digests"]
-            self.provenance: Mapping[str, Any] = self.attributes["provenance"]
-            self._factors: list[Mapping[str, Any]] = list(self.attributes["factors"])
-        except KeyError as error:
-            raise _damaged(self.path, f"no attribute {error}") from error
-        except TypeError as error:
-            raise _damaged(self.path, f"an attribute of another kind ({error})") from error
+        fault = find_fault(self.attributes)
+        if fault is not None:
+            raise _damaged(self.path, fault)
+        self.genome: str = self.attributes["genome"]
+        self.bin_size: int = self.attributes["bin_size"]
+        self.min_overlap: int = self.attributes["min_overlap"]
+        self.min_experiments: int = self.attributes["min_experiments"]
+        self.chroms: tuple[str, ...] = tuple(self.attributes["chroms"])
+        self.chrom_sizes: tuple[int, ...] = tuple(self.attributes["chrom_sizes"])
+        self.n_windows: int = self.attributes["n_windows"]
+        self.n_experiments: int = self.attributes["n_experiments"]
+        self.digest: str = self.attributes["digest"]
+        self.array_digests: Mapping[str, str] = self.attributes["array_digests"]
+        self.provenance: Mapping[str, Any] = self.attributes["provenance"]
+        self._factors: list[Mapping[str, Any]] = self.attributes["factors"]
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         """Open again in another process, rather than send along what was read."""
@@ -74,24 +73,43 @@ class Store:
 
     @cached_property
     def windows(self) -> WindowTable:
-        """Where the windows are, and the split of each."""
-        return WindowTable(
-            self.chroms,
-            self.read(schema.CHROM),
-            self.read(schema.START),
-            self.read(schema.SPLIT),
-            self.bin_size,
-        )
+        """Where the windows are, and the split of each.
+
+        Raises
+        ------
+        StoreError
+            If an array is damaged, or a code stands for nothing.
+        """
+        start = self.read(schema.START)
+        codes = {}
+        for name, n_codes in ((schema.CHROM, len(self.chroms)), (schema.SPLIT, len(schema.SPLITS))):
+            codes[name] = self.read(name)
+            if codes[name].shape != start.shape or ((codes[name] < 0) | (codes[name] >= n_codes)).any():
+                raise _damaged(
+                    self.path, f"array {name} that is not {len(start)} codes from 0 to {n_codes - 1}"
+                )
+        return WindowTable(self.chroms, codes[schema.CHROM], start, codes[schema.SPLIT], self.bin_size)
 
     @cached_property
     def factors(self) -> FactorTable:
-        """What is known of the experiments."""
+        """What is known of the experiments.
+
+        Raises
+        ------
+        StoreError
+            If an array is damaged, or is not what the attributes say of it.
+        """
         factors = []
         for entry in self._factors:
-            stored = self.read(entry["name"])
-            values = decode_values(entry["kind"], stored)
-            factors.append(Factor(entry["name"], entry["kind"], entry["role"], values, entry["unit"]))
-        return FactorTable(self.experiments, tuple(factors))
+            name, kind = entry["name"], entry["kind"]
+            stored = self.read(name)
+            if (stored.dtype.kind == "f") != (kind in ("number", "date")):
+                raise _damaged(self.path, f"factor {name} of kind {kind} stored as {stored.dtype}")
+            factors.append(Factor(name, kind, entry["role"], decode_values(kind, stored), entry["unit"]))
+        try:
+            return FactorTable(self.experiments, tuple(factors))
+        except ValueError as error:
+            raise _damaged(self.path, f"factors that do not fit the experiments ({error})") from error
 
     @cached_property
     def n_positive(self) -> NDArray[np.int32]:

@@ -1,28 +1,26 @@
 """Reads a store back and holds it against itself and against its sources.
 
 Against itself: every chunk's checksum, every array's digest, and that counts and layouts agree. Against the
-sources: the sequence base by base from the FASTA, and every label from the peak files by a second way that
-shares no code with the build: pyranges joins peaks with tiled bins.
+sources: the sequence base by base from the FASTA, and every label from the peak files. The files are read by the
+readers of the build; codes and labels are then computed by a second way that shares nothing with it: strings
+compare bases, and pyranges joins peaks with tiled bins.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.dinucleotides import BLANK
-from mfdstore.errors import SourceError, StoreError
+from mfdstore.errors import ConfigError, SourceError, StoreError
 from mfdstore.genomes import Genome
 from mfdstore.labels import count_positive, transpose_bits
+from mfdstore.overlaps import label_bins_by_join
 from mfdstore.provenance import combine_digests, digest_values
 from mfdstore.sources.bed import peak_stem, read_intervals
 from mfdstore.sources.fasta import open_fasta
@@ -40,13 +38,13 @@ class Finding:
     check
         What was held against what.
     sound
-        Whether it held.
+        Whether it held; `None` where it could not be checked.
     detail
-        How much was compared, or what is wrong where.
+        How much was compared, what is wrong where, or what the check would need.
     """
 
     check: str
-    sound: bool
+    sound: bool | None
     detail: str
 
 
@@ -59,8 +57,8 @@ class VerifyReport:
 
     @property
     def sound(self) -> bool:
-        """Whether every check held."""
-        return all(finding.sound for finding in self.findings)
+        """Whether no check failed."""
+        return all(finding.sound is not False for finding in self.findings)
 
 
 def verify_store(
@@ -78,23 +76,34 @@ def verify_store(
     path
         Of the store.
     peaks
-        Folder of the peak files: recomputes every label. Needs `fasta` too to recompute which bins are kept.
+        Folder of the peak files: recomputes every label, and which bins are kept.
     fasta
         The genome: compares every base.
     blacklist
-        The BED file of the build, if it had one.
+        The BED file of the build, if it had one: needed with `peaks` to recompute which bins are kept.
 
     Raises
     ------
+    ConfigError
+        If there is a blacklist without peaks, which would not be read.
     StoreError
         If the store cannot be opened at all; damage within is a finding, not an error.
     SourceError
         If a source cannot be read.
     """
+    if blacklist is not None and peaks is None:
+        raise ConfigError(
+            "--blacklist",
+            found="no --peaks beside it",
+            expected="the peaks too: which bins should be kept is known from both",
+            remedy="Pass --peaks, or leave out --blacklist.",
+        )
     store = Store(path)
     findings = list(_check_arrays(store, on_progress))
     if all(finding.sound for finding in findings):
         findings += _check_consistency(store)
+    # sources are read only for what the attributes describe as it is
+    if any(finding.check == "attributes" and finding.sound for finding in findings):
         if fasta is not None:
             findings += _check_sequence(store, fasta, on_progress)
         if peaks is not None:
@@ -116,18 +125,35 @@ def _check_arrays(store: Store, on_progress: Progress) -> Iterator[Finding]:
         digests[name] = found
         on_progress("arrays", done, len(store.array_digests))
     if digests == dict(store.array_digests):
-        whole = combine_digests(digests) == store.digest
+        whole = combine_digests(digests, store.attributes) == store.digest
         detail = f"{len(digests)} arrays read, checksums and digests hold"
-        yield Finding("arrays", whole, detail if whole else "the store's digest is not that of its arrays")
+        yield Finding(
+            "arrays",
+            whole,
+            detail if whole else "the store's digest is not that of its arrays and attributes",
+        )
 
 
 def _check_consistency(store: Store) -> Iterator[Finding]:
-    windows, bits = store.windows, store.label_bits()
+    try:
+        windows, factors, bits = store.windows, store.factors, store.label_bits()
+    except StoreError as error:
+        yield Finding("attributes", False, error.found)
+        return
     shapes = (
         len(windows) == store.n_windows
         and bits.shape == (store.n_windows, schema.n_bytes(store.n_experiments))
         and len(store.experiments) == store.n_experiments
         and bool((store.read(schema.END) == windows.end).all())
+        and all(
+            store.array(factor.name).attrs.get("role") == (factor.role or "")
+            and store.array(factor.name).attrs.get("kind") == factor.kind
+            for factor in factors
+        )
+        and all(
+            store.array(f"{schema.SEQUENCE}/{chrom}").shape == (size,)
+            for chrom, size in zip(store.chroms, store.chrom_sizes, strict=True)
+        )
     )
     yield Finding("attributes", shapes, "agree with the arrays" if shapes else "do not agree with the arrays")
     if not shapes:
@@ -203,12 +229,12 @@ def _check_labels(
             expected="the peak files that the store was built from",
             remedy="Check the path given to --peaks.",
         )
-    recorded = store.provenance["peaks"]
+    recorded = _recorded_md5(store)
     changed = []
     labels = _BinLabels(store)
     for done, (index, name) in enumerate(enumerate(store.experiments), start=1):
         intervals = read_intervals(files[name], genome, may_be_elsewhere=True)
-        if intervals.file.md5 != recorded[name]["md5"]:
+        if intervals.file.md5 != recorded.get(name):
             changed.append(name)
         labels.add(index, intervals.by_chrom)
         on_progress("experiments", done, store.n_experiments)
@@ -217,10 +243,17 @@ def _check_labels(
         not changed,
         f"{store.n_experiments} files, md5 as recorded"
         if not changed
-        else f"changed since: {', '.join(changed[:5])}",
+        else f"not those that the store notes: {', '.join(changed[:5])}",
     )
     yield labels.compare()
     yield _check_filters(store, labels, blacklist)
+
+
+def _recorded_md5(store: Store) -> dict[str, str]:
+    """Look up the md5 of each peak file as the build noted it; of those that it did not note, nothing."""
+    peaks = store.provenance.get("peaks")
+    entries = peaks.items() if isinstance(peaks, dict) else ()
+    return {name: entry["md5"] for name, entry in entries if isinstance(entry, dict) and "md5" in entry}
 
 
 class _BinLabels:
@@ -241,17 +274,17 @@ class _BinLabels:
     def add(self, experiment: int, by_chrom: Any) -> None:
         """Join one experiment's peaks with the bins; compare its column of the store bit by bit."""
         labelled = np.zeros(self.offsets[-1], np.bool_)
-        bin_size = self._store.bin_size
         for index, chrom in enumerate(self._store.chroms):
             if chrom not in by_chrom:
                 continue
-            starts, ends = by_chrom[chrom]
-            # only bins that a peak touches need to be laid out for the join
-            touched = _touched(starts // bin_size, (ends - 1) // bin_size)
-            touched = touched[touched < self.offsets[index + 1] - self.offsets[index]]
-            overlap = _join(chrom, starts, ends, touched * bin_size, bin_size)
-            good = overlap["Overlap"].to_numpy() >= self._store.min_overlap
-            labelled[self.offsets[index] + overlap["Start_b"].to_numpy()[good] // bin_size] = True
+            begin, end = self.offsets[index], self.offsets[index + 1]
+            labelled[begin:end] = label_bins_by_join(
+                chrom,
+                *by_chrom[chrom],
+                n_bins=int(end - begin),
+                bin_size=self._store.bin_size,
+                min_overlap=self._store.min_overlap,
+            )
         self.n_labels += labelled
         windows = self.window_of_bin[labelled]
         expected = np.zeros(self._store.n_windows, np.bool_)
@@ -272,17 +305,22 @@ class _BinLabels:
 
 def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> Finding:
     """Hold the bins that are kept against those that should be."""
+    noted = store.provenance.get("blacklist")
+    if noted is None and blacklist is not None:
+        return Finding(
+            "filters", False, f"the store notes no blacklist, so it was not built with {blacklist}"
+        )
     should = labels.n_labels >= store.min_experiments
     for index, chrom in enumerate(store.chroms):
         blank = np.flatnonzero(store.codes(chrom) == BLANK) // store.bin_size
         begin, end = labels.offsets[index], labels.offsets[index + 1]
         should[begin + blank[blank < end - begin]] = False
-    if store.provenance["blacklist"] is not None:
+    if noted is not None:
         if blacklist is None:
-            return Finding("filters", True, "not checked: pass --blacklist, which the build had")
+            return Finding("filters", None, "pass --blacklist, which the build had")
         genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
         listed = read_intervals(blacklist, genome, may_be_elsewhere=True)
-        if listed.file.md5 != store.provenance["blacklist"]["md5"]:
+        if not isinstance(noted, dict) or listed.file.md5 != noted.get("md5"):
             return Finding(
                 "filters", False, f"{blacklist} is not the blacklist of the build: its md5 differs"
             )
@@ -299,32 +337,3 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
         )
     detail = f"{int((kept & ~should).sum()):,} windows should not be kept, {int((should & ~kept).sum()):,} are missing"
     return Finding("filters", False, detail)
-
-
-def _touched(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
-    """List the bins from first to last of each pair, each bin once, ascending."""
-    lengths = last - first + 1
-    offsets = np.repeat(first - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return np.unique(np.arange(lengths.sum()) + offsets)
-
-
-def _join(
-    chrom: str, starts: NDArray[np.int64], ends: NDArray[np.int64], bins: NDArray[np.int64], bin_size: int
-) -> pd.DataFrame:
-    """Join peaks with bins by pyranges; a row for each pair that overlaps, with columns Start_b and Overlap."""
-    with _quiet_pyranges():
-        import pyranges
-
-        left = pyranges.PyRanges(pd.DataFrame({"Chromosome": chrom, "Start": starts, "End": ends}))
-        right = pyranges.PyRanges(pd.DataFrame({"Chromosome": chrom, "Start": bins, "End": bins + bin_size}))
-        joined: pd.DataFrame = left.join(right, report_overlap=True).df
-    return joined if len(joined) else pd.DataFrame({"Start_b": np.empty(0, int), "Overlap": np.empty(0, int)})
-
-
-@contextmanager
-def _quiet_pyranges() -> Iterator[None]:
-    """Keep pyranges 0.1's calls of deprecated pandas functions out of the user's terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        yield

@@ -138,25 +138,25 @@ class StoreWriter:
         self._write_vector(schema.EXPERIMENT, _strings(self._factors.experiments), schema.EXPERIMENT, {})
         for factor in self._factors:
             self._write_vector(factor.name, encode_values(factor), schema.EXPERIMENT, _describe(factor))
-        digest = combine_digests(self._digests)
+        described = {
+            "format": schema.FORMAT_NAME,
+            "format_version": schema.FORMAT_VERSION,
+            "chroms": list(self._chroms),
+            "chrom_sizes": list(self._sizes),
+            "n_windows": len(columns[schema.START]),
+            "n_experiments": len(self._factors),
+            "factors": [
+                {"name": factor.name, "kind": factor.kind, "role": factor.role, "unit": factor.unit}
+                for factor in self._factors
+            ],
+            "array_digests": dict(sorted(self._digests.items())),
+            **attributes,
+        }
+        digest = combine_digests(self._digests, described)
         self._group.attrs.update(
             {
                 "coordinates": " ".join([*columns, *self._factors.names]),
-                schema.ATTRIBUTES: {
-                    "format": schema.FORMAT_NAME,
-                    "format_version": schema.FORMAT_VERSION,
-                    "chroms": list(self._chroms),
-                    "chrom_sizes": list(self._sizes),
-                    "n_windows": len(columns[schema.START]),
-                    "n_experiments": len(self._factors),
-                    "factors": [
-                        {"name": factor.name, "kind": factor.kind, "role": factor.role, "unit": factor.unit}
-                        for factor in self._factors
-                    ],
-                    "digest": digest,
-                    "array_digests": dict(sorted(self._digests.items())),
-                    **attributes,
-                },
+                schema.ATTRIBUTES: described | {"digest": digest},
             }
         )
         with warnings.catch_warnings():

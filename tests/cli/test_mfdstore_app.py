@@ -447,6 +447,23 @@ def test_verify__of_sources_that_are_not_there(store: Path, option: str) -> None
     assert nothing in message
 
 
+def test_verify__says_what_it_did_not_check(store: Path) -> None:
+    peaks = str(store.parent / "sources" / "peaks")
+    result = CliRunner().invoke(app, ["verify", str(store), "--peaks", peaks], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert re.search(r"filters +not checked +pass --blacklist", result.stdout)
+    told = CliRunner().invoke(app, ["verify", str(store), "--peaks", peaks, "--json"])
+    found = {entry["check"]: entry["sound"] for entry in json.loads(told.stdout)["findings"]}
+    assert found["filters"] is None
+    assert {sound for check, sound in found.items() if check != "filters"} == {True}
+
+
+def test_verify__refuses_a_blacklist_without_peaks(store: Path) -> None:
+    blacklist = str(store.parent / "sources" / "blacklist.bed")
+    message = _message(CliRunner().invoke(app, ["verify", str(store), "--blacklist", blacklist]))
+    assert message.startswith("Error: --blacklist: found no --peaks beside it")
+
+
 # ---- the installed command, in a process of its own
 
 

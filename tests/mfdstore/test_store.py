@@ -211,10 +211,87 @@ def test_store__without_an_attribute(copied: Path, name: str) -> None:
         Store(copied)
 
 
-def test_store__with_an_attribute_of_another_kind(copied: Path) -> None:
-    _attributes(copied, lambda attributes: attributes.update(chroms=5))
-    with pytest.raises(StoreError, match="attribute of another kind"):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("genome", 7),
+        ("bin_size", "128"),
+        ("bin_size", 0),
+        ("bin_size", True),
+        ("min_overlap", None),
+        ("min_experiments", -1),
+        ("chroms", 5),
+        ("chroms", []),
+        ("chroms", ["chr1", "chr1", "chr8", "chr9"]),
+        ("chrom_sizes", "abcd"),
+        ("chrom_sizes", [1, 2, 3, "4"]),
+        ("n_windows", 1.5),
+        ("n_experiments", [11]),
+        ("digest", 0),
+        ("array_digests", []),
+        ("array_digests", {"start": 1}),
+        ("provenance", None),
+        ("factors", {}),
+        ("factors", ["lab"]),
+    ],
+)
+def test_store__with_an_attribute_of_another_kind(copied: Path, name: str, value: Any) -> None:
+    _attributes(copied, lambda attributes: attributes.update({name: value}))
+    with pytest.raises(StoreError, match=f"attribute of another kind \\({name} is not "):
         Store(copied)
+
+
+def test_store__with_more_sizes_than_chromosomes(copied: Path) -> None:
+    _attributes(copied, lambda attributes: attributes["chrom_sizes"].append(9))
+    with pytest.raises(StoreError, match="4 chroms and 5 chrom_sizes"):
+        Store(copied)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("name", None, "no name"),
+        ("name", "biosample", "twice"),
+        ("kind", "colour", "kind 'colour'"),
+        ("kind", [], "kind"),
+        ("role", "chemical", "role 'chemical'"),
+        ("role", {}, "role"),
+        ("unit", None, "unit None"),
+    ],
+)
+def test_store__with_a_factor_that_is_none(copied: Path, key: str, value: Any, words: str) -> None:
+    _attributes(copied, lambda attributes: attributes["factors"][0].update({key: value}))
+    with pytest.raises(StoreError, match=words):
+        Store(copied)
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "role", "unit"])
+def test_store__with_a_factor_that_lacks_a_part(copied: Path, key: str) -> None:
+    _attributes(copied, lambda attributes: attributes["factors"][0].pop(key))
+    with pytest.raises(StoreError, match=f"a factor .* {key}"):
+        Store(copied)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("target", "number"), ("lab", "date"), ("age", "multi_category"), ("age", "category")]
+)
+def test_factors__of_a_kind_that_is_not_stored_so(copied: Path, name: str, kind: str) -> None:
+    def change(attributes: dict[str, Any]) -> None:
+        (entry,) = (entry for entry in attributes["factors"] if entry["name"] == name)
+        entry["kind"] = kind
+
+    _attributes(copied, change)
+    with pytest.raises(StoreError, match=f"factor {name} of kind {kind} stored as"):
+        _ = Store(copied).factors
+
+
+def test_windows__on_a_chromosome_that_has_no_name(copied: Path) -> None:
+    def shorten(attributes: dict[str, Any]) -> None:
+        del attributes["chroms"][1:], attributes["chrom_sizes"][1:]
+
+    _attributes(copied, shorten)
+    with pytest.raises(StoreError, match=r"array chrom that is not \d+ codes from 0 to 0"):
+        _ = Store(copied).windows
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty", "other zarr", "no json", "binary", "version 2"])

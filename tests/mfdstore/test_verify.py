@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import zarr
 
 from mfdstore import schema
 from mfdstore.build import BuildReport, build_store
-from mfdstore.errors import SourceError, StoreError
+from mfdstore.errors import ConfigError, SourceError, StoreError
 from mfdstore.provenance import combine_digests, digest_values
 from mfdstore.store import Store
 from mfdstore.verify import VerifyReport, verify_store
@@ -42,7 +43,7 @@ def _rewrite(path: Path, changes: dict[str, Callable[[np.ndarray], np.ndarray]])
     attributes = content["attributes"][schema.ATTRIBUTES]
     for name in changes:
         attributes["array_digests"][name] = digest_values(np.asarray(group[name][...]))  # type: ignore[index]
-    attributes["digest"] = combine_digests(attributes["array_digests"])
+    attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
     file.write_text(json.dumps(content))
 
 
@@ -144,7 +145,9 @@ def test_verify__finds_windows_too_many_and_too_few(
     path = tmp_path / "x.zarr"
     build_store(little.sources, path, settings(min_experiments=built))
     content = json.loads((path / "zarr.json").read_text())
-    content["attributes"][schema.ATTRIBUTES]["min_experiments"] = claimed
+    attributes = content["attributes"][schema.ATTRIBUTES]
+    attributes["min_experiments"] = claimed
+    attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
     (path / "zarr.json").write_text(json.dumps(content))
     report = _verify(path, little)
     assert _wrong(report) == {"filters"}
@@ -167,7 +170,113 @@ def test_verify__finds_sources_that_changed(little: Little, tmp_path: Path) -> N
 def test_verify__says_what_it_could_not_check(little: Little) -> None:
     report = _verify(little.path, little, blacklist=None)
     assert report.sound
-    assert any("not checked: pass --blacklist" in finding.detail for finding in report.findings)
+    (finding,) = (finding for finding in report.findings if finding.sound is None)
+    assert finding.check == "filters"
+    assert "pass --blacklist" in finding.detail
+
+
+def test_verify__refuses_a_blacklist_that_it_would_not_read(little: Little) -> None:
+    with pytest.raises(ConfigError, match="Pass --peaks, or leave out --blacklist"):
+        _verify(little.path, little, peaks=None)
+
+
+def test_verify__finds_a_blacklist_that_the_build_did_not_have(little: Little, tmp_path: Path) -> None:
+    sources = replace(little.sources, blacklist=None)
+    build_store(sources, tmp_path / "x.zarr", settings())
+    assert _verify(tmp_path / "x.zarr", little, blacklist=None).sound
+    assert _wrong(_verify(tmp_path / "x.zarr", little)) == {"filters"}
+
+
+def test_verify__says_nothing_beside_when_peaks_touch_no_bin(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world = World()
+    # chrUn_1 is shorter than a bin
+    world.peaks[ACCESSIONS[3]] = {"chrUn_1": [(0, 90)]}
+    sources = world.write(tmp_path)
+    build_store(sources, tmp_path / "x.zarr", settings())
+    report = verify_store(tmp_path / "x.zarr", peaks=sources.peaks, blacklist=sources.blacklist)
+    assert report.sound, report.findings
+    assert capfd.readouterr() == ("", "")
+
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def _change_attributes(path: Path, change: Change, *, mend: bool) -> None:
+    file = path / "zarr.json"
+    content = json.loads(file.read_text())
+    attributes = content["attributes"][schema.ATTRIBUTES]
+    change(attributes)
+    if mend:
+        attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
+    file.write_text(json.dumps(content))
+
+
+def _set_factor(name: str, key: str, value: Any) -> Change:
+    def change(attributes: dict[str, Any]) -> None:
+        (entry,) = (entry for entry in attributes["factors"] if entry["name"] == name)
+        entry[key] = value
+
+    return change
+
+
+MEANINGS: dict[str, Change] = {
+    "genome": lambda attributes: attributes.update(genome="hg19"),
+    "name of a chromosome": lambda attributes: attributes["chroms"].__setitem__(0, "chr2"),
+    "size of a chromosome": lambda attributes: attributes["chrom_sizes"].__setitem__(0, 5158),
+    "bin_size": lambda attributes: attributes.update(bin_size=127),
+    "min_overlap": lambda attributes: attributes.update(min_overlap=65),
+    "min_experiments": lambda attributes: attributes.update(min_experiments=1),
+    "role": _set_factor("lab", "role", "biological"),
+    "no role": _set_factor("lab", "role", None),
+    "kind": _set_factor("organ", "kind", "category"),
+    "unit": _set_factor("age", "unit", "days"),
+    "order of the factors": lambda attributes: attributes["factors"].reverse(),
+}
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_digest__covers_what_gives_the_arrays_their_meaning(copied: Path, name: str) -> None:
+    before = Store(copied).digest
+    _change_attributes(copied, MEANINGS[name], mend=False)
+    assert "arrays" in _wrong(verify_store(copied))
+    _change_attributes(copied, lambda attributes: None, mend=True)
+    assert Store(copied).digest != before
+
+
+def test_digest__does_not_cover_where_a_store_came_from(copied: Path) -> None:
+    before = Store(copied).digest
+    _change_attributes(copied, lambda attributes: attributes.update(provenance={}), mend=True)
+    assert Store(copied).digest == before
+
+
+@pytest.mark.parametrize("name", ["role", "kind", "size of a chromosome", "bin_size"])
+def test_verify__finds_attributes_that_the_arrays_do_not_bear_out(
+    copied: Path, little: Little, name: str
+) -> None:
+    _change_attributes(copied, MEANINGS[name], mend=True)
+    assert _wrong(_verify(copied, little)) == {"attributes"}
+
+
+def test_verify__finds_an_attribute_at_odds_with_its_array_without_a_traceback(
+    copied: Path, little: Little
+) -> None:
+    def shorten(attributes: dict[str, Any]) -> None:
+        del attributes["chroms"][1:], attributes["chrom_sizes"][1:]
+
+    _change_attributes(copied, shorten, mend=True)
+    assert _wrong(_verify(copied, little)) == {"attributes"}
+
+
+@pytest.mark.parametrize(
+    "provenance", [{}, {"peaks": 3}, {"peaks": {ACCESSIONS[0]: {}}}, {"blacklist": "x", "peaks": []}]
+)
+def test_verify__of_a_store_that_does_not_note_its_sources(
+    copied: Path, little: Little, provenance: dict[str, Any]
+) -> None:
+    _change_attributes(copied, lambda attributes: attributes.update(provenance=provenance), mend=True)
+    assert _wrong(_verify(copied, little)) == {"peak files", "filters"}
 
 
 @pytest.mark.parametrize("what", ["peaks", "fasta", "blacklist"])
