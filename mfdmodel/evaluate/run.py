@@ -14,6 +14,7 @@ from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.scores import GROUPED_BY, Evaluation, ExperimentScore, GroupScore, write_evaluation
 from mfdmodel.metrics import finite_mean, group_means, rank_experiment
 from mfdmodel.model import SequenceModel
+from mfdmodel.splits import check_apart
 from mfdmodel.strands import both_strands
 from mfdstore.errors import RunError, StoreError
 from mfdstore.metadata import FactorTable
@@ -156,12 +157,15 @@ def evaluate_run(
     Raises
     ------
     RunError
-        If the run has no model, it is damaged, or the store is not what it was.
+        If the run has no model, it is damaged, its predictions are no numbers, or the store is not what it was.
+    ConfigError
+        If windows of different splits of the store share bases.
     StoreError
         If there is no such store, or it has no windows in the split.
     """
     trained = load_model(run)
     opened = open_store_of(run, trained.description, store)
+    check_apart(opened, trained.description.config.data)
     rows = opened.windows.rows(split)
     if not len(rows):
         raise StoreError(
@@ -179,6 +183,14 @@ def evaluate_run(
             positions=trained.description.config.data.positions,
             device=chosen,
             on_progress=on_progress,
+        )
+    n_none = int(np.isnan(predictions).any(axis=1).sum())
+    if n_none:
+        raise RunError(
+            run,
+            found=f"predictions that are no numbers for {n_none} of {len(predictions)} experiments",
+            expected="probabilities",
+            remedy="The training diverged; train again with a lower training.lr or with training.gradient_clip.",
         )
     evaluation = score_predictions(
         predictions, store=opened, split=split, epoch=trained.epoch, factors=trained.description.factors

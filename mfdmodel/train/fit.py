@@ -19,10 +19,11 @@ from mfdmodel.checkpoint.states import damaged, read_state, write_json
 from mfdmodel.config import RunConfig
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.model import build_model
+from mfdmodel.splits import check_apart, check_splits
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
 from mfdmodel.train.players import Players
 from mfdmodel.train.trainer import Epochs, interruptible, make_trainer, quiet
-from mfdstore.errors import RunError, StoreError
+from mfdstore.errors import RunError
 from mfdstore.labels import unpack_labels
 from mfdstore.loader import Loader, RamData
 from mfdstore.loader.ram import DEFAULT_FLANK, reach
@@ -103,9 +104,11 @@ def train(
     Raises
     ------
     RunError
-        If the folder is taken, or the run there belongs to another store or configuration, or is damaged.
+        If the folder is taken, or the run there belongs to another store or configuration, or is damaged; or if
+        the loss is no number any more.
     ConfigError
-        If the configuration does not fit the store, or the device is not there.
+        If the configuration does not fit the store, its windows of different splits share bases, or the device is
+        not there.
     StoreError
         If the store has no windows to train or validate on, or is damaged.
     """
@@ -127,7 +130,8 @@ def train(
             expected="one to go on with, as no configuration was given",
             remedy="Check the path, or give a configuration to begin with.",
         )
-    _check_splits(store)
+    check_splits(store, ("train", "valid"))
+    check_apart(store, config.data)
     with computing_on(chosen, threads), quiet():
         return _fit(
             config,
@@ -229,17 +233,6 @@ def _count_labels(data: RamData, store: Store, split: Split) -> _LabelCounts:
         block = unpack_labels(data.label_bits[rows[first : first + 4096]], store.n_experiments)
         n_positive += block.sum(0)
     return _LabelCounts(len(rows), n_positive)
-
-
-def _check_splits(store: Store) -> None:
-    for split in ("train", "valid"):
-        if not len(store.windows.rows(split)):
-            raise StoreError(
-                store.path,
-                found=f"no window in split {split}",
-                expected="windows to train on and others to choose the best epoch by",
-                remedy="Build the store with --split-valid and --split-test, or with --split-blocks.",
-            )
 
 
 def _config_to_resume(run: Path, config: RunConfig | None, store: Store) -> RunConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from mfdmodel.checkpoint.models import write_model
 from mfdmodel.checkpoint.states import State, damaged, write_text
 from mfdmodel.train.players import Players
+from mfdstore.errors import RunError
 
 LAST_STATE: Final = Path("checkpoints", "last.safetensors")
 CURVES: Final = Path("logs", "metrics.csv")
@@ -192,9 +194,15 @@ class Keeper(Callback):
         """Write down the epoch: model if it is the best, then state, then curves; and decide whether to go on.
 
         In this order a run killed between two of them repeats the epoch when resumed, to the same end.
+
+        Raises
+        ------
+        RunError
+            If a loss is no number: the training diverged, and nothing of this epoch is kept.
         """
         players = cast("Players", pl_module)
         record = self._record(trainer.current_epoch, players)
+        self._check_finite(record)
         self.records.append(record)
         if best_epoch(self.records) == len(self.records) - 1:
             write_model(self._run, players.model, epoch=record.epoch, valid_loss=record.valid_loss)
@@ -210,6 +218,23 @@ class Keeper(Callback):
         self.out_of_time = self._is_out_of_time()
         if self.out_of_patience or self.out_of_time:
             trainer.should_stop = True
+
+    def _check_finite(self, record: EpochRecord) -> None:
+        values = {
+            "training loss": record.train_loss,
+            "validation loss": record.valid_loss,
+            "independence": record.l_indep or 0.0,
+        }
+        wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
+        if wrong:
+            kept = f"The model of epoch {best_epoch(self.records) + 1} is kept. " if self.records else ""
+            raise RunError(
+                self._run,
+                found=f"{', '.join(wrong)} in epoch {record.epoch + 1}",
+                expected="numbers",
+                remedy=f"{kept}The training diverged; begin another run with a lower training.lr or with "
+                "training.gradient_clip.",
+            )
 
     def _record(self, epoch: int, players: Players) -> EpochRecord:
         means = players.epoch_means()

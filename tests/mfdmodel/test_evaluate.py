@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mfdmodel.checkpoint.models import load_model
+from mfdmodel.checkpoint.models import load_model, write_model
 from mfdmodel.evaluate.run import evaluate_run, predict
 from mfdmodel.evaluate.scores import Evaluation, format_table, read_evaluation, to_json, write_evaluation
 from mfdmodel.train.fit import train
@@ -164,6 +164,20 @@ def test_evaluate_run__refuses_stores_that_do_not_fit(
     wide = write_planted_store(tmp_path / "wide.zarr")
     with pytest.raises(RunError, match="bins of 64 bp"):
         evaluate_run(run, store=wide.path, device="cpu")
+
+
+def test_evaluate_run__refuses_predictions_that_are_no_numbers(
+    run: Path, planted: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("evaluation"))
+    trained = load_model(folder)
+    with torch.no_grad():
+        trained.model.bias[2] = torch.nan
+    write_model(folder, trained.model, epoch=trained.epoch, valid_loss=trained.valid_loss)
+    with pytest.raises(RunError, match=r"no numbers for 1 of 6 experiments.*diverged"):
+        evaluate_run(folder, device="cpu", threads=1)
+    assert not (folder / "evaluation").exists()
 
 
 def test_evaluate_run__needs_windows_in_the_split(run: Path, tmp_path: Path) -> None:
