@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from mfdmodel.train.keeper import EpochRecord, best_epoch
 
 COLOURS: Final = ("#1f6f8b", "#c8553d", "#6a8d3f", "#7d5a9b", "#b0892a", "#4d5b68")
 """Of runs and of assays, in order; readable side by side for the colour-blind."""
+_STROKES: Final = ("-", ":", "-.", "--")
 ROLE_COLOURS: Final = {"biological": "#1f6f8b", "technical": "#c8553d"}
 _INK: Final = "#22303c"
 _FAINT: Final = "#8795a1"
@@ -60,17 +63,17 @@ def draw_losses(runs: Mapping[str, Sequence[EpochRecord]]) -> str:
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _new(5.4, 3.3)
-        for colour, (name, records) in zip(_cycle(len(runs)), runs.items(), strict=True):
+        for index, (name, records) in enumerate(runs.items()):
             if not records:
                 continue
+            colour, line = _line(index)
             epochs = [record.epoch + 1 for record in records]
-            first = colour == COLOURS[0]
-            if first:
+            if index == 0:
                 losses = [record.train_loss for record in records]
                 axes.plot(epochs, losses, color=colour, lw=1.2, ls=(0, (4, 2)), label="training")
             losses = [record.valid_loss for record in records]
             label = "validation" if len(runs) == 1 else f"validation, {shorten(name)}"
-            axes.plot(epochs, losses, color=colour, lw=2, marker="o", ms=3.5, label=label)
+            axes.plot(epochs, losses, color=colour, ls=line, lw=2, marker="o", ms=3.5, label=label)
             best = best_epoch(list(records))
             axes.plot(epochs[best], losses[best], "o", ms=9, mfc="none", mec=colour, mew=1.5)
         axes.set_xlabel("epoch")
@@ -106,10 +109,17 @@ def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mappi
         return None
     with matplotlib.rc_context(_STYLE):
         figure, axes = _new(5.4, 3.3)
-        for colour, (name, points) in zip(_cycle(len(runs)), curves.items(), strict=True):
+        for index, (name, points) in enumerate(curves.items()):
             if points:
+                colour, line = _line(index)
                 axes.plot(
-                    *zip(*points, strict=True), color=colour, lw=2, marker="o", ms=3.5, label=shorten(name)
+                    *zip(*points, strict=True),
+                    color=colour,
+                    ls=line,
+                    lw=2,
+                    marker="o",
+                    ms=3.5,
+                    label=shorten(name),
                 )
         axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
@@ -122,6 +132,9 @@ def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mappi
 
 def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colours: str | None) -> str | None:
     """Draw each experiment's AUROC as a dot, one row a value of a factor, rows sorted by their mean.
+
+    Where there are too many values, those of most experiments are drawn, of equals those of the lowest mean, and the
+    figure says how many are left out.
 
     Parameters
     ----------
@@ -138,9 +151,10 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             grouped.setdefault(score.factors.get(rows) or "(missing)", []).append(score)
     if not grouped:
         return None
-    order = sorted(grouped, key=lambda name: float(np.mean([score.auroc for score in grouped[name]])))[
-        -_MOST_ROWS:
-    ]
+    means = {name: float(np.mean([score.auroc for score in members])) for name, members in grouped.items()}
+    largest = sorted(grouped, key=lambda name: (-len(grouped[name]), means[name]))[:_MOST_ROWS]
+    order = sorted(largest, key=means.__getitem__)
+    n_left_out = len(grouped) - len(order)
     palette = _palette([score.factors.get(colours) if colours else None for score in scores])
     with matplotlib.rc_context(_STYLE):
         figure, axes = _new(7.6, 0.9 + 0.235 * len(order))
@@ -157,7 +171,8 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
         axes.set_yticks(range(len(order)), [f"{shorten(name)}  ({len(grouped[name])})" for name in order])
         axes.set_ylim(-0.7, len(order) - 0.3)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("AUROC")
+        left_out = f"the {len(order)} values of most experiments; {n_left_out} others are not drawn"
+        axes.set_xlabel(f"AUROC\n{left_out}" if n_left_out else "AUROC")
         if len(palette) > 1:
             handles = [
                 axes.scatter([], [], s=18, color=colour, label=shorten(name or "(missing)"))
@@ -246,8 +261,14 @@ def draw_label_shares(shares: NDArray[np.float64]) -> str:
 
 
 def shorten(name: str) -> str:
-    """Cut a name that would not fit beside a figure."""
+    """Cut a name that would not fit beside a figure, without the control characters that SVG cannot hold."""
+    name = "".join(character for character in " ".join(name.split()) if _is_drawn(character))
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _is_drawn(character: str) -> bool:
+    """Tell whether XML may hold a character: no controls, surrogates or noncharacters."""
+    return unicodedata.category(character) not in ("Cc", "Cs") and ord(character) & 0xFFFE != 0xFFFE
 
 
 def _new(width: float, height: float) -> tuple[Figure, Axes]:
@@ -255,8 +276,10 @@ def _new(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _cycle(n: int) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(n)]
+def _line(index: int) -> tuple[str, str]:
+    """Choose colour and stroke of a run's line: where the colours begin again, the stroke is another."""
+    turn, colour = divmod(index, len(COLOURS))
+    return COLOURS[colour], _STROKES[turn % len(_STROKES)]
 
 
 def _palette(names: Sequence[str | None]) -> dict[str, str]:
@@ -273,6 +296,11 @@ def _spread(n: int) -> NDArray[np.float64]:
 def _to_svg(figure: Figure) -> str:
     """Write a figure as an svg element that fits into a page: no prolog, no fixed size, no date."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with warnings.catch_warnings():
+        # text stays text, in a font of the reader's that may well have the glyph: only its width is a guess here
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
+        figure.savefig(
+            text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     svg = text.getvalue()
     return svg[svg.index("<svg") :]

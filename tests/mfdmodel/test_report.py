@@ -281,6 +281,38 @@ def test_figures__name_what_they_show() -> None:
     assert "experiments" in texts(draw_label_shares(np.array([0.1, 0.2])))
 
 
+def test_scores_by_group__keep_the_worst_and_say_what_is_left_out() -> None:
+    scores = [
+        ExperimentScore(f"E{index}", {"target": f"T{index:03d}"}, 3, 0.5 + 0.004 * index, 0.1)
+        for index in range(100)
+    ]
+    scores += [ExperimentScore(f"F{index}", {"target": "largest"}, 3, 0.99, 0.1) for index in range(3)]
+    text = texts(draw_scores_by_group(scores, rows="target", colours=None))
+    assert text.count("  (1)") == 59
+    assert "T000  (1)" in text
+    assert "T058  (1)" in text
+    assert "largest  (3)" in text
+    assert "the 60 values of most experiments; 41 others are not drawn" in text
+    assert "not drawn" not in texts(draw_scores_by_group(scores[:60], rows="target", colours=None))
+
+
+def test_figures__hold_names_of_any_script_and_no_control_characters() -> None:
+    # a warning about a missing glyph would fail here
+    name = "\u8f6c\u5f55\x07\x00\ufffe\tfactor\ud800"
+    scores = [ExperimentScore("E0", {"target": name}, 3, 0.9, 0.1)]
+    assert "\u8f6c\u5f55 factor  (1)" in texts(draw_scores_by_group(scores, rows="target", colours="target"))
+
+
+def test_losses__of_more_runs_than_colours_tell_them_apart() -> None:
+    curves = {f"run {index}": [record(0, -1.0), record(1, -1.0)] for index in range(8)}
+    for svg in (draw_losses(curves), draw_dependence(curves, dict.fromkeys(curves, 4))):
+        assert svg is not None
+        styles = re.findall(r"style=\"fill: none; (stroke-dasharray[^\"]*)?(stroke: #[^\"]*)\"", svg)
+        lines = {style for style in styles if "stroke-width: 2" in style[1] or "stroke-width: 2" in style[0]}
+        assert len(lines) == 8
+    assert texts(draw_losses(curves)).count("training") == 1
+
+
 def test_figures__of_nothing_are_none() -> None:
     nan = float("nan")
     none = [ExperimentScore("E0", {}, 0, nan, nan)]
