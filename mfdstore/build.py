@@ -253,11 +253,12 @@ def _split(
 def _check_chroms(fasta: Path, chroms: Sequence[str]) -> None:
     """Refuse names that cannot name an array of a store."""
     for chrom in chroms:
-        if "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__"):
+        unfit = "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__")
+        if unfit or len(chrom.encode()) > schema.NAME_BYTES:
             raise SourceError(
                 fasta,
-                found=f"sequence name {chrom!r}",
-                expected="a name without '/', since an array of the store is called so",
+                found=f"sequence name {chrom[:60]!r}, {len(chrom.encode())} bytes long",
+                expected=f"a name for an array of the store: without '/', at most {schema.NAME_BYTES} bytes",
                 remedy="Rename the sequence, or choose others by --chroms.",
             )
 

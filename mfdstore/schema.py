@@ -73,6 +73,9 @@ RESERVED: Final = frozenset(
 )
 """Names of the format itself: no factor may take one."""
 
+NAME_BYTES: Final = 200
+"""Longest name of a factor or chromosome: each names a folder of the store, and most disks end names at 255."""
+
 ROWS_PER_CHUNK: Final = 512
 """Windows in an inner chunk of the labels: the unit of a read."""
 ROWS_PER_SHARD: Final = 16_384

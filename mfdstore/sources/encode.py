@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.errors import SourceError
-from mfdstore.genomes import same_assembly, some
+from mfdstore.genomes import same_assembly
 from mfdstore.metadata import Factor, FactorTable
-from mfdstore.provenance import SourceFile, describe_bytes
-from mfdstore.schema import MULTI_SEPARATOR, RESERVED, Kind
+from mfdstore.provenance import SourceFile
+from mfdstore.schema import MULTI_SEPARATOR, NAME_BYTES, RESERVED, Kind
 from mfdstore.sources.encode_columns import COLUMNS, Column
+from mfdstore.sources.tables import Row, Table
 
 ACCESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 PIPELINE: Final = "ENCODE Processing Pipeline"
@@ -30,7 +31,7 @@ ACCESSIBLE: Final = "Accessible DNA"
 _ACCESSIBILITY_ASSAYS: Final = ("DNase-seq", "ATAC-seq", "FAIRE-seq", "snATAC-seq")
 _MISSING: Final = ("", "NA", "N/A", "NaN", "unknown", "not applicable")
 _ORGANISM_SUFFIX: Final = re.compile(r"-(human|mouse|dmelanogaster|celegans)$")
-_AGE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:-\d+)?\s+([a-z]+?)s?")
+_AGE: Final = re.compile(r"(\d+(?:\.\d+)?)\s+([a-z]+?)s?")
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,10 @@ def read_experiments(metadata: Path, report: Path | None, genome: str) -> Experi
         If a table is not what it should be, an accession is unfit for a file name or occurs twice, a cell that
         should be a number or date is neither, or no row is left.
     """
-    table = _Table.read(metadata, required=("File accession",))
+    table = Table.read(metadata, required=("File accession",))
     counts = {"metadata_rows": len(table.rows), "rows_not_bed": 0, "rows_other_assembly": 0}
     seen: dict[str, int] = {}
-    kept: list[_Row] = []
+    kept: list[Row] = []
     for row in table.rows:
         accession = row["File accession"]
         _check_accession(metadata, row, accession, seen)
@@ -100,9 +101,9 @@ def read_experiments(metadata: Path, report: Path | None, genome: str) -> Experi
             remedy="Check --genome, and that this is the metadata of the peak files.",
         )
     files = [table.file]
-    joined: list[_Row | None] = [None] * len(kept)
+    joined: list[Row | None] = [None] * len(kept)
     if report is not None:
-        report_table = _Table.read(report, required=("Accession",), stamped=True)
+        report_table = Table.read(report, required=("Accession",), stamped=True)
         files.append(report_table.file)
         joined = _join(kept, report_table)
         counts["rows_without_report"] = sum(row is None for row in joined)
@@ -115,92 +116,7 @@ def read_experiments(metadata: Path, report: Path | None, genome: str) -> Experi
     return ExperimentTable(FactorTable(accessions, known), md5, tuple(files), counts, empty)
 
 
-class _Row(dict[str, str]):
-    """Cells of one line by column; a column that the table lacks reads as empty."""
-
-    def __init__(self, cells: Mapping[str, str], path: Path, line: int) -> None:
-        super().__init__(cells)
-        self.path = path
-        self.line = line
-
-    def __missing__(self, column: str) -> str:
-        return ""
-
-    def fault(self, column: str, expected: str, remedy: str) -> SourceError:
-        found = f"{self[column][:60]!r} in column {column!r}"
-        return SourceError(self.path, line=self.line, found=found, expected=expected, remedy=remedy)
-
-
-@dataclass(frozen=True)
-class _Table:
-    file: SourceFile
-    columns: tuple[str, ...]
-    rows: tuple[_Row, ...]
-
-    @classmethod
-    def read(cls, path: Path, required: Sequence[str], stamped: bool = False) -> _Table:
-        """Read a table; with `stamped`, a first line that lacks the required columns is skipped."""
-        try:
-            raw = path.read_bytes()
-            text = raw.decode("utf-8-sig")
-        except OSError as error:
-            raise SourceError(
-                path,
-                found=f"no readable file ({error.strerror})",
-                expected="a tab-separated table of the ENCODE portal",
-                remedy="Check the path.",
-            ) from error
-        except UnicodeDecodeError as error:
-            raise SourceError(
-                path,
-                found=f"bytes that are not text ({error.reason} at byte {error.start})",
-                expected="tab-separated text in UTF-8",
-                remedy="Unpack it if it is compressed; save it as UTF-8.",
-            ) from error
-        # the portal itself writes reports with CR LF; quotes mean nothing to it, and cells have no greatest length
-        lines = [line.split("\t") for line in re.split(r"\r\n|\n|\r", text)]
-        first = 1 if stamped and lines and not set(required) <= set(lines[0]) else 0
-        header = lines[first] if len(lines) > first else []
-        lacking = [column for column in required if column not in header]
-        if lacking:
-            raise SourceError(
-                path,
-                line=first + 1,
-                found=f"columns {some([repr(cell[:40]) for cell in header])}"
-                if any(header)
-                else "no header line",
-                expected=f"a header with {', '.join(map(repr, lacking))}",
-                remedy="Give the portal's table as it was downloaded.",
-            )
-        twice = sorted({column for column in header if column and header.count(column) > 1})
-        if twice:
-            raise SourceError(
-                path,
-                line=first + 1,
-                found=f"column {twice[0]!r} more than once",
-                expected="each column once",
-                remedy="Remove or rename one of them.",
-            )
-        rows = []
-        for number, cells in enumerate(lines[first + 1 :], start=first + 2):
-            if not any(cells):
-                continue
-            if len(cells) > len(header) or len(cells) < len(header) - 1:
-                raise SourceError(
-                    path,
-                    line=number,
-                    found=f"{len(cells)} cells",
-                    expected=f"{len(header)}, as the header has",
-                    remedy="The file may be truncated, or a cell may hold a tab: download it again.",
-                )
-            values = [cell.strip() for cell in cells]
-            rows.append(_Row(dict(zip(header, values, strict=False)), path, number))
-        if not rows:
-            raise SourceError(path, found="no rows", expected="one row a file", remedy="Download it again.")
-        return cls(describe_bytes(path.name, raw), tuple(header), tuple(rows))
-
-
-def _check_accession(path: Path, row: _Row, accession: str, seen: dict[str, int]) -> None:
+def _check_accession(path: Path, row: Row, accession: str, seen: dict[str, int]) -> None:
     if not ACCESSION.fullmatch(accession) or ".." in accession:
         raise row.fault(
             "File accession",
@@ -218,20 +134,45 @@ def _check_accession(path: Path, row: _Row, accession: str, seen: dict[str, int]
     seen[accession] = row.line
 
 
-def _join(rows: Iterable[_Row], report: _Table) -> list[_Row | None]:
-    by_file: dict[str, _Row] = {}
-    by_experiment: dict[str, _Row] = {}
+def _join(rows: Iterable[Row], report: Table) -> list[Row | None]:
+    by_file: dict[str, list[Row]] = {}
+    by_experiment: dict[str, Row] = {}
     for row in report.rows:
-        by_experiment[row["Accession"]] = row
+        before = by_experiment.setdefault(row["Accession"], row)
+        if row["Accession"]:
+            _check_agreement(row["Accession"], before, row)
         for entry in row["Files"].split(","):
-            by_file[entry.strip().removeprefix("/files/").rstrip("/")] = row
+            by_file.setdefault(entry.strip().removeprefix("/files/").rstrip("/"), []).append(row)
     return [
-        by_file.get(row["File accession"]) or by_experiment.get(row["Experiment accession"] or "-")
+        _row_of_file(row, by_file.get(row["File accession"], []))
+        or by_experiment.get(row["Experiment accession"] or "-")
         for row in rows
     ]
 
 
-def _cell(column: Column, row: _Row, report_row: _Row | None) -> tuple[_Row, str] | None:
+def _row_of_file(row: Row, found: Sequence[Row]) -> Row | None:
+    """Choose among the report's rows that list a file: that of its own experiment, else the only one."""
+    for one in found:
+        if one["Accession"] == row["Experiment accession"]:
+            return one
+    for other in found[1:]:
+        _check_agreement(row["File accession"], found[0], other)
+    return found[0] if found else None
+
+
+def _check_agreement(accession: str, before: Row, row: Row) -> None:
+    differing = [name for name in before | row if row[name] != before[name]]
+    if differing:
+        raise SourceError(
+            row.path,
+            line=row.line,
+            found=f"{accession} again, first on line {before.line}, with another {differing[0]!r}",
+            expected="one row for it, or rows that agree",
+            remedy="Remove the row that does not hold.",
+        )
+
+
+def _cell(column: Column, row: Row, report_row: Row | None) -> tuple[Row, str] | None:
     """Find the first source that has a value for this experiment: its row and its column there."""
     for source in column.sources:
         table, _, name = source.partition(":")
@@ -244,7 +185,7 @@ def _cell(column: Column, row: _Row, report_row: _Row | None) -> tuple[_Row, str
     return None
 
 
-def _read_factor(column: Column, rows: Sequence[_Row], report_rows: Sequence[_Row | None]) -> Factor:
+def _read_factor(column: Column, rows: Sequence[Row], report_rows: Sequence[Row | None]) -> Factor:
     values = [
         _value(column, cell) if (cell := _cell(column, row, report_row)) is not None else _absent(column, row)
         for row, report_row in zip(rows, report_rows, strict=True)
@@ -271,18 +212,19 @@ def as_values(kind: Kind, values: Sequence[Any]) -> NDArray[Any]:
     return filled
 
 
-def _absent(column: Column, row: _Row) -> str | None:
+def _absent(column: Column, row: Row) -> str | None:
     """Fill in what the portal leaves empty because the assay implies it."""
     if column.name == "target" and row["Assay"] in _ACCESSIBILITY_ASSAYS:
         return ACCESSIBLE
     return None
 
 
-def _value(column: Column, cell: tuple[_Row, str]) -> Any:
+def _value(column: Column, cell: tuple[Row, str]) -> Any:
     row, name = cell
     text = row[name]
     if column.name in ("age", "age_unit"):
-        # pooled donors ("53 years, 32 years") and "90 or above" have no one age: missing, not an average
+        # pooled donors ("53 years, 32 years"), ranges ("37-42 weeks") and "90 or above" have no one age: missing,
+        # not an average
         match = _AGE.fullmatch(text)
         if match is None:
             return None
@@ -311,15 +253,26 @@ def _value(column: Column, cell: tuple[_Row, str]) -> Any:
     return text
 
 
-def _other_columns(table: _Table, rows: Sequence[_Row]) -> list[Factor]:
-    """Keep every other column of the metadata table as it is, under a name in the store's style."""
+def _other_columns(table: Table, rows: Sequence[Row]) -> list[Factor]:
+    """Keep every other column of the metadata table as it is, under a name in the store's style.
+
+    A header without a letter or digit of ASCII is called by its place, ``column_14``.
+    """
     used = {source.partition(":")[2] for column in COLUMNS for source in column.sources if source[0] == "m"}
     taken = {column.name for column in COLUMNS} | RESERVED
     others = []
-    for header in table.columns:
-        name = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_")
-        if header in used or header == "File accession" or not name:
+    for number, header in enumerate(table.columns, start=1):
+        if header in used or header == "File accession":
             continue
+        name = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_") or f"column_{number}"
+        if len(name) > NAME_BYTES:
+            raise SourceError(
+                table.path,
+                line=table.line,
+                found=f"a column of {len(header)} letters, {header[:40]!r}...",
+                expected=f"names of at most {NAME_BYTES}, since an array of the store is called so",
+                remedy="Shorten the column's name.",
+            )
         while name in taken:
             name += "_"
         taken.add(name)

@@ -253,6 +253,9 @@ BAD_SOURCES: dict[str, tuple[Wreck, str]] = {
     "name twice": (_edit("genome.fa", ">chr9 ", ">chr1 "), r"genome\.fa, line \d+: found sequence name 'chr1' a second time"),
     "one chromosome twice": (_edit("genome.fa", ">chr9 ", ">1 "), r"found '1' and 'chr1', both of which are chr1"),
     "sequence of no length": (_edit("genome.fa", ">chr9 ", ">none\n>chr9 "), r"genome\.fa, line \d+: found sequence none without a base"),
+    "name not in UTF-8": (_change("genome.fa", b">chrUn_1 ", b">chr\xe9 "), r"genome\.fa, line \d+: found sequence name 'chr.', which is no text"),
+    "name too long": (_edit("genome.fa", ">chrUn_1 ", f">{'c' * 256} "), r"genome\.fa: found sequence name 'c{60}', 256 bytes long"),
+    "column too long": (_edit("metadata.tsv", "\tStart\t", f"\t{'C' * 256}\t"), r"metadata\.tsv, line 1: found a column of 256 letters"),
     "odd name": (_edit("genome.fa", ">chrUn_1 ", ">../../evil "), r"genome\.fa: found sequence name '../../evil'"),
 }  # fmt: skip
 

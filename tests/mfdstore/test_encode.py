@@ -140,6 +140,59 @@ def test_read_experiments__keeps_other_columns_off_the_formats_names(folder: Pat
     assert {"target", "target_", "target__", "a_b", "a_b_"} <= set(names)
 
 
+def test_read_experiments__counts_every_column_whatever_its_letters(folder: Path) -> None:
+    columns = ["Größe", "細胞", "%"]
+    rows = [dict.fromkeys(columns, f"v{index}") | row for index, row in enumerate(World().metadata_rows())]
+    write_table(folder / "metadata.tsv", METADATA_COLUMNS + columns, rows)
+    factors = _read(folder).factors
+    for name in ("gr_e", "column_15", "column_16"):
+        assert factors[name].values[3] == "v3"
+
+
+def test_read_experiments__refuses_a_column_too_long_for_a_name(folder: Path) -> None:
+    for length, fits in ((200, True), (201, False)):
+        rows = [{"x" * length: "v"} | row for row in World().metadata_rows()]
+        write_table(folder / "metadata.tsv", [*METADATA_COLUMNS, "x" * length], rows)
+        if fits:
+            assert "x" * length in _read(folder).factors
+        else:
+            with pytest.raises(SourceError, match=r"a column of 201 letters, 'xxx.*Shorten") as caught:
+                _read(folder)
+            assert caught.value.line == 1
+
+
+@pytest.mark.parametrize("age", ["37-42 weeks", "5-6 day", "18 - 20 years"])
+def test_read_experiments__takes_no_end_of_a_range_for_the_age(folder: Path, age: str) -> None:
+    _edit(folder / "report.tsv", "15 years", age)
+    factors = _read(folder).factors
+    assert factors["age"].missing[0]
+    assert factors["age_unit"].values[0] is None
+
+
+def test_read_experiments__refuses_report_rows_that_disagree(folder: Path) -> None:
+    rows = World().report_rows()
+    rows[1]["Biosample age"] = ""
+    write_table(folder / "report.tsv", list(rows[0]), [*rows, rows[1]])
+    text = (folder / "report.tsv").read_text()
+    (folder / "report.tsv").write_text(text.removesuffix("\t\n"))  # without its last cell, which is empty
+    assert _read(folder).factors["lab"].values[1] == "Michael Snyder, Stanford"  # said twice, but the same
+    write_table(folder / "report.tsv", list(rows[0]), [*rows, rows[1] | {"Lab": "Bing Ren, UCSD"}])
+    with pytest.raises(SourceError, match="ENCSR001AAA again, first on line 3, with another 'Lab'") as caught:
+        _read(folder)
+    assert caught.value.line == 13
+
+
+def test_read_experiments__of_a_file_in_two_experiments_takes_its_own(folder: Path) -> None:
+    rows = World().report_rows()
+    rows[1]["Files"] += f",/files/{ACCESSIONS[0]}/"
+    write_table(folder / "report.tsv", list(rows[0]), rows)
+    assert _read(folder).factors["lab"].values[0] == "Richard Myers, HAIB"
+    rows[0]["Accession"] = "ENCSR777AAA"  # now neither is its own
+    write_table(folder / "report.tsv", list(rows[0]), rows)
+    with pytest.raises(SourceError, match=f"{ACCESSIONS[0]} again, first on line 2, with another 'ID'"):
+        _read(folder)
+
+
 def test_read_experiments__takes_cells_of_any_length(folder: Path) -> None:
     _edit(folder / "report.tsv", "/files/ENCFF999ZZZ/,", "/files/ENCFF999ZZZ/," * 10_000)
     assert _read(folder).counts["rows_without_report"] == 0

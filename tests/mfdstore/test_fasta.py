@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mfdstore.errors import SourceError
 from mfdstore.sources import fasta as fasta_module
 from mfdstore.sources.fasta import open_fasta
+from tests.worlds import write_fasta
 
 Packing = Callable[[Path, bytes], None]
 
@@ -204,3 +205,12 @@ def test_read_names__finds_each_header_however_the_file_is_cut(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fasta_module, "_SCAN_BYTES", piece)
         assert fasta_module._read_names(path) == expected
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "bgzf"])
+def test_open_fasta__refuses_names_that_are_no_text(tmp_path: Path, packing: str) -> None:
+    path = tmp_path / "x.fa"
+    write_fasta(path, b">chr1\nACGT\n>chr\xe9\nACGT\n", packing)
+    with pytest.raises(SourceError, match="which is no text") as caught, open_fasta(path):
+        pass
+    assert caught.value.line == 3
