@@ -126,7 +126,7 @@ def write_model(run: Path, model: SequenceModel, *, epoch: int, valid_loss: floa
         "version": str(CHECKPOINT_VERSION),
         "epoch": str(epoch),
         "valid_loss": repr(valid_loss),
-        "description": _digest(run / MODEL_DESCRIPTION),
+        "description": description_digest(run),
     }
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()
@@ -172,7 +172,7 @@ def load_model(run: Path) -> TrainedModel:
     description = read_description(run)
     path = run / MODEL_WEIGHTS
     header, tensors = read_tensors(path)
-    if header.get("description") != _digest(run / MODEL_DESCRIPTION):
+    if header.get("description") != description_digest(run):
         raise RunError(
             path,
             found="numbers of another model",
@@ -194,8 +194,9 @@ def load_model(run: Path) -> TrainedModel:
     return TrainedModel(model.eval(), description, epoch, valid_loss)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def description_digest(run: Path) -> str:
+    """Compute what ties a run's other files to its description."""
+    return hashlib.sha256((run / MODEL_DESCRIPTION).read_bytes()).hexdigest()
 
 
 def _encode_factor(factor: Factor) -> dict[str, Any]:

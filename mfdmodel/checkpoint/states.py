@@ -41,16 +41,28 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         Where the file is to be; its folder is made.
     write
         Writes the whole content to the path that it is given.
+
+    Raises
+    ------
+    RunError
+        If its folder cannot be made, or the file not be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            path,
+            found=f"a place that cannot be written ({getattr(error, 'strerror', None) or error})",
+            expected="a folder with leave to write and room on its disk",
+            remedy="Mend that, or choose another folder for the run.",
+        ) from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             beside.unlink()
 
 

@@ -8,20 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, Description, read_description, write_description
-from mfdmodel.checkpoint.states import damaged, read_state, write_json
+from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, Description, write_description
+from mfdmodel.checkpoint.states import write_json
 from mfdmodel.config import RunConfig
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.model import build_model
 from mfdmodel.splits import check_apart, check_splits
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
 from mfdmodel.train.players import Players
+from mfdmodel.train.resuming import check_state, config_to_resume
 from mfdmodel.train.trainer import Epochs, interruptible, make_trainer, quiet
 from mfdstore.errors import RunError
 from mfdstore.labels import unpack_labels
@@ -115,7 +116,7 @@ def train(
     chosen = choose_device(device)
     begun = (run / MODEL_DESCRIPTION).exists()
     if begun and resume:
-        config = _config_to_resume(run, config, store)
+        config = config_to_resume(run, config, store)
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise RunError(
             run,
@@ -202,7 +203,7 @@ def _fit(
     )
     trainer = make_trainer(run, epochs=training.epochs, callback=keeper, device=device)
     if resuming:
-        keeper.load_state_dict(_keeper_state(run))
+        keeper.load_state_dict({"records": check_state(run, players=players)})
     if not keeper.out_of_patience and len(keeper.records) < training.epochs:
         _log.info("training %s on %s", run, device)
         with interruptible():
@@ -233,35 +234,6 @@ def _count_labels(data: RamData, store: Store, split: Split) -> _LabelCounts:
         block = unpack_labels(data.label_bits[rows[first : first + 4096]], store.n_experiments)
         n_positive += block.sum(0)
     return _LabelCounts(len(rows), n_positive)
-
-
-def _config_to_resume(run: Path, config: RunConfig | None, store: Store) -> RunConfig:
-    """Take the configuration of a run, if it may go on with this store and these options."""
-    description = read_description(run)
-    if description.store_digest != store.digest:
-        raise RunError(
-            run,
-            found=f"a run on a store of digest {description.store_digest[:12]}",
-            expected=f"one on {store.path}, of digest {store.digest[:12]}",
-            remedy=f"Resume it with the store that it began on (then at {description.store_path}).",
-        )
-    if config is not None and config != description.config:
-        key, then, now = _first_difference(description.config.model_dump(), config.model_dump(), "")
-        raise RunError(
-            run,
-            found=f"a run with {key} = {then!r}",
-            expected=f"{key} = {now!r}, as asked for",
-            remedy="Resume it without options that change the configuration, or begin another run.",
-        )
-    return description.config
-
-
-def _first_difference(then: Any, now: Any, key: str) -> tuple[str, Any, Any]:
-    if isinstance(then, dict) and isinstance(now, dict):
-        for name in then | now:
-            if then.get(name) != now.get(name):
-                return _first_difference(then.get(name), now.get(name), f"{key}.{name}".lstrip("."))
-    return key, then, now
 
 
 def _begin(
@@ -303,12 +275,3 @@ def _begin(
         bin_size=store.bin_size,
     )
     write_description(run, description, players.model)
-
-
-def _keeper_state(run: Path) -> dict[str, Any]:
-    """Read the rows of a run's learning curves, to see whether there is anything left to do."""
-    state = read_state(run / LAST_STATE)
-    try:
-        return dict(state["callbacks"][Keeper.__qualname__])
-    except (KeyError, TypeError) as error:
-        raise damaged(run / LAST_STATE, "a state without learning curves") from error

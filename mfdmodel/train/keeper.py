@@ -14,7 +14,7 @@ from typing import Final, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mfdmodel.checkpoint.models import write_model
+from mfdmodel.checkpoint.models import description_digest, write_model
 from mfdmodel.checkpoint.states import State, damaged, write_text
 from mfdmodel.train.players import Players
 from mfdstore.errors import RunError
@@ -162,7 +162,8 @@ class Keeper(Callback):
         self.records = [EpochRecord(**record) for record in state_dict["records"]]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: State) -> None:
-        """Add the generators that dropout draws from."""
+        """Add the generators that dropout draws from, and what ties the state to its run."""
+        checkpoint["description"] = description_digest(self._run)
         checkpoint["generators"] = {"cpu": torch.get_rng_state()}
         if pl_module.device.type == "cuda":
             checkpoint["generators"]["cuda"] = torch.cuda.get_rng_state(pl_module.device)

@@ -106,10 +106,21 @@ def test_write_atomically__keeps_the_old_file_when_writing_fails(tmp_path: Path)
         beside.write_text("half")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RunError, match="disk full"):
         write_atomically(path, write)
     assert read_json(path) == {"old": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_write__explains_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "a", Path("/proc/nope/run/a"), tmp_path / "folder"):
+        with pytest.raises(RunError, match="cannot be written"):
+            write_json(path, {})
+        with pytest.raises(RunError, match="cannot be written"):
+            write_state(path, {"a": torch.zeros(1)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_read_state__explains_what_it_cannot_read(tmp_path: Path) -> None:

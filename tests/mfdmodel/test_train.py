@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -355,6 +356,69 @@ def test_train__refuses_a_damaged_state(planted: Store, tmp_path: Path) -> None:
     write_state(state, {"callbacks": {}})
     with pytest.raises(RunError, match="learning curves"):
         fit(None, planted, tmp_path / "run", resume=True)
+
+
+@pytest.fixture(scope="module")
+def begun(planted: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run stopped after its first epoch; not to be changed."""
+    run = tmp_path_factory.mktemp("runs") / "begun"
+    fit(tiny_config(epochs=3), planted, run, max_minutes=0)
+    return run
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("callbacks", "Keeper", "records", 0, "train_loss"),
+        ("pytorch-lightning_version",),
+        ("generators",),
+        ("generators", "cpu"),
+        ("optimizer_states",),
+        ("optimizer_states", 1),
+        ("optimizer_states", 0, "state", 0),
+        ("optimizer_states", 0, "state", 0, "exp_avg"),
+        ("optimizer_states", 0, "param_groups", 0, "betas"),
+        ("state_dict",),
+        ("state_dict", "model.bias"),
+        ("loops",),
+        ("loops", "fit_loop", "epoch_progress"),
+        ("loops", "fit_loop", "epoch_progress", "current", "ready"),
+        ("epoch",),
+        ("global_step",),
+        ("description",),
+    ],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_train__refuses_to_resume_from_a_state_that_lacks_something(
+    planted: Store, begun: Path, tmp_path: Path, path: tuple[str | int, ...]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(begun, run)
+    state = read_state(run / LAST_STATE)
+    node = state
+    for key in path[:-1]:
+        node = node[key]
+    del node[path[-1]]
+    write_state(run / LAST_STATE, state)
+    with pytest.raises(RunError, match=r"last\.safetensors"):
+        fit(None, planted, run, resume=True)
+    assert len(read_curves(run)) == 1
+
+
+def test_train__refuses_the_state_of_another_run(planted: Store, begun: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(tiny_config(epochs=3, seed=5), planted, run, max_minutes=0)
+    shutil.copy(begun / LAST_STATE, run / LAST_STATE)
+    with pytest.raises(RunError, match="state of another run"):
+        fit(None, planted, run, resume=True)
+
+
+def test_train__explains_places_that_cannot_be_written(planted: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for run in (tmp_path / "file" / "run", Path("/proc/nope/run")):
+        with pytest.raises(RunError, match="cannot be written"):
+            fit(tiny_config(epochs=1), planted, run)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_train__says_nothing_of_its_own_accord(
