@@ -102,7 +102,7 @@ class StoreEntrypoint(BackendEntrypoint):
                 store.n_positive,
                 {"long_name": "experiments with a peak in the bin"},
             ),
-            experiment: (experiment, np.array(store.experiments, np.str_)),
+            experiment: (experiment, _texts(store.experiments)),
         }
         for factor in store.factors:
             coordinates[factor.name] = _factor_variable(factor)
@@ -158,14 +158,14 @@ class Selection:
                 remedy="Correct the region.",
             )
         windows = self._dataset
-        chroms = np.unique(windows[schema.CHROM].values)
+        chroms = list(dict.fromkeys(windows[schema.CHROM].values))
         wanted = usual_name(match["chrom"], find_assembly(windows.attrs.get("genome", "")))
         names = [name for name in (wanted, match["chrom"]) if name in chroms]
         if not names:
             raise ConfigError(
                 "region",
                 found=repr(match["chrom"]),
-                expected=some(chroms),
+                expected=some(chroms) if chroms else "windows to choose from, but the selection holds none",
                 remedy="Use one of the store's names.",
             )
         keep = windows[schema.CHROM].values == names[0]
@@ -224,8 +224,13 @@ def _lazy(dims: tuple[str, ...], array: BackendArray, meaning: str) -> xr.Variab
     return xr.Variable(dims, indexing.LazilyIndexedArray(array), {"long_name": meaning})
 
 
-def _spelt(names: Sequence[str], codes: NDArray[np.integer[Any]]) -> NDArray[np.str_]:
-    return np.asarray(np.array(names, np.str_)[codes])
+def _spelt(names: Sequence[str], codes: NDArray[np.integer[Any]]) -> NDArray[np.object_]:
+    return np.asarray(_texts(names)[codes])
+
+
+def _texts(texts: Sequence[str]) -> NDArray[np.object_]:
+    """Make an array of texts of any length, as factors are: of one length, Zarr 3 has no settled type for them."""
+    return np.array(texts, object)
 
 
 def _factor_variable(factor: Factor) -> tuple[str, NDArray[Any], dict[str, str]]:

@@ -318,3 +318,19 @@ def test_engine__agrees_with_the_authors_loaders(real_chr22: BuildReport, real_d
     np.testing.assert_array_equal(
         turned[chosen.sequence.values[:, ::-1]], expected["codes_reverse_complement"]
     )
+
+
+def test_engine__what_is_selected_is_written_in_silence_and_read_back(little: Little, tmp_path: Path) -> None:
+    chosen = xr.open_dataset(little.path, engine="mfdstore").isel(window=slice(3, 9), experiment=[0, 3])
+    # a warning is an error here; that of consolidated metadata is of any Zarr 3 group
+    chosen.to_zarr(tmp_path / "part.zarr", consolidated=False)
+    again = xr.open_zarr(tmp_path / "part.zarr", consolidated=False).load()
+    for name in ("chrom", "split", "experiment", "target"):
+        assert again[name].values.tolist() == chosen[name].values.tolist(), name
+    np.testing.assert_array_equal(again["label"].values, chosen["label"].values)
+
+
+def test_region__of_a_selection_without_windows_says_so(little: Little) -> None:
+    nothing = xr.open_dataset(little.path, engine="mfdstore").isel(window=slice(0))
+    with pytest.raises(ConfigError, match="the selection holds none"):
+        nothing.mfd.region("chr1")
