@@ -48,7 +48,8 @@ def published(out: Path) -> Iterator[Path]:
                 remedy="Create it first.",
             )
         for left in out.parent.glob(f"{glob.escape(owner)}*"):
-            number = left.name.rpartition("-")[2]
+            # digits only: what begins like this host's name may be of another, as "node-2" is not "node"
+            number = left.name.removeprefix(owner)
             if number.isdigit() and not _alive(int(number)):
                 shutil.rmtree(left, ignore_errors=True)
         hidden.mkdir()  # before anything is read, so that a folder that cannot be written is told at once

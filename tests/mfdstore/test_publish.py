@@ -95,6 +95,14 @@ def test_published__clears_up_after_the_dead_only(tmp_path: Path) -> None:
     assert {path for path in tmp_path.iterdir() if path != out} == {alive, abroad, other, odd}
 
 
+def test_published__never_touches_what_a_host_of_a_longer_name_writes(tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    theirs = _hidden(out, _ended_process(), f"{socket.gethostname()}-2")
+    theirs.mkdir()
+    with published(out):
+        assert theirs.is_dir()
+
+
 def test_published__wants_the_folder_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="found no folder"), published(tmp_path / "a" / "b"):
         pass
