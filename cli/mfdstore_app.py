@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,9 +14,6 @@ from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
 from cli.store_tables import describe_store, print_build, print_info, print_path
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="mfdstore",
@@ -54,6 +51,7 @@ def _options(
 
 @app.command()
 def build(
+    context: typer.Context,
     genome: Annotated[
         str, typer.Option(help="Name of the assembly: hg38, hg19, mm10 or your own.", rich_help_panel=_FILES)
     ],
@@ -126,7 +124,7 @@ def build(
     gap: Annotated[
         int,
         typer.Option(
-            help="Unused bp between two blocks; as wide as a window, no base is read twice.",
+            help="Unused bp between two blocks with --split-blocks; as wide as a window, no base is read twice.",
             rich_help_panel=_SPLITS,
         ),
     ] = 1152,
@@ -147,6 +145,7 @@ def build(
         from mfdstore.build import BuildSettings, Sources, build_store
 
         fractions = _fractions(block_fractions)
+        _check_splits(context, split_blocks)
         settings = BuildSettings(
             genome=genome,
             chroms=_names(chroms),
@@ -285,6 +284,27 @@ def simulate(
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _check_splits(context: typer.Context, split_blocks: bool) -> None:
+    """Refuse options that the kind of split chosen would not read."""
+    from mfdstore.errors import ConfigError
+
+    unread = ("split_valid", "split_test") if split_blocks else ("block_fractions", "gap")
+    # typer brings a click of its own in later versions, so the source is asked for its name
+    given = [
+        name
+        for name in unread
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    ]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise ConfigError(
+            option,
+            found="--split-blocks beside it" if split_blocks else "no --split-blocks beside it",
+            expected="splits by whole chromosomes or by blocks, not both",
+            remedy=f"Leave out {option}, or {'leave out' if split_blocks else 'pass'} --split-blocks.",
+        )
 
 
 def _fractions(text: str) -> tuple[float, float, float]:

@@ -74,6 +74,8 @@ class Case:
             "split-test": "chr9",
             "out": str(self.out),
         }
+        if "split_blocks" in changes:
+            given |= {"split-valid": None, "split-test": None}
         given |= {name.replace("_", "-"): value for name, value in changes.items()}
         line = ["build"]
         for name, value in given.items():
@@ -283,6 +285,10 @@ BAD_OPTIONS: dict[str, tuple[dict[str, str | None], int, str]] = {
     "bin of nothing": ({"bin_size": "0"}, 1, r"--bin-size: found 0"),
     "huge bin": ({"bin_size": "99999999999"}, 1, r"--bin-size: found 99999999999"),
     "bin wider than a chromosome": ({"bin_size": "100000"}, 1, r"found no bin left of 0"),
+    "valid chromosomes and blocks": ({"split_blocks": "", "split_valid": "chr8"}, 1, r"--split-valid: found --split-blocks beside it"),
+    "test chromosomes and blocks": ({"split_blocks": "", "split_test": "chr9"}, 1, r"--split-test: found --split-blocks beside it"),
+    "gap without blocks": ({"gap": "1152"}, 1, r"--gap: found no --split-blocks beside it.*Leave out --gap, or pass --split-blocks"),
+    "sound fractions without blocks": ({"block_fractions": "0.8,0.1,0.1"}, 1, r"--block-fractions: found no --split-blocks beside it"),
     "negative gap": ({"gap": "-1", "split_blocks": ""}, 1, r"--gap: found -1"),
     "gap wider than a chromosome": ({"gap": "999999999999", "split_blocks": ""}, 1, r"no window for valid and test"),
     "more experiments than there are": ({"min_experiments": "12"}, 1, r"no bin left of 70: 70 are labelled by fewer than 12"),
