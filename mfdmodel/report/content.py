@@ -124,11 +124,26 @@ def read_run(run: Path, *, split: str = "test") -> RunContent:
             expected=f"those of its best model, of epoch {best + 1}",
             remedy=f"The run went on since; evaluate it again: mfdmodel evaluate {run} --split {split}",
         )
+    _check_record(run / RUN_RECORD, record)
+    n_experiments = len(description.factors)
     try:
         labels = {
             name: SplitLabels(int(counts["n_windows"]), np.array(counts["n_positive"], np.int64))
             for name, counts in record["labels"].items()
         }
+        if "train" not in labels or any(len(one.n_positive) != n_experiments for one in labels.values()):
+            raise ValueError(f"not {n_experiments} counts a split, or none of train")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(run / RUN_RECORD, f"label counts that cannot be read ({error!r})") from error
     return RunContent(run.resolve().name, description, record, labels, tuple(curves), evaluation)
+
+
+def _check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Make sure that a page can be written from what training recorded of itself."""
+    kinds = {"n_parameters": dict, "versions": dict, "device": str, "python": str, "torch_threads": int}
+    wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+    if not wrong:
+        numbers = record["n_parameters"]
+        wrong = [name for name in ("model", "predictors") if not isinstance(numbers.get(name), int)]
+    if wrong:
+        raise damaged(path, f"a record without {' and '.join(wrong)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -249,6 +250,37 @@ def test_read_run__explains_damage(runs: dict[str, Path], planted: Store, tmp_pa
     record.write_text(json.dumps(json.loads(record.read_text()) | {"labels": 3}))
     with pytest.raises(RunError, match="label counts"):
         read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("n_parameters",),
+        ("n_parameters", "model"),
+        ("n_parameters", "predictors"),
+        ("device",),
+        ("python",),
+        ("torch_threads",),
+        ("versions",),
+        ("labels",),
+        ("labels", "train"),
+        ("labels", "valid", "n_positive"),
+    ],
+    ids=".".join,
+)
+def test_read_run__explains_a_record_that_lacks_something(
+    runs: dict[str, Path], tmp_path: Path, path: tuple[str, ...]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs["mfd"], run)
+    record = json.loads((run / "run.json").read_text())
+    node = record
+    for key in path[:-1]:
+        node = node[key]
+    del node[path[-1]]
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"run\.json"):
+        write_report(run)
 
 
 def record(epoch: int, l_indep: float | None) -> EpochRecord:
