@@ -188,6 +188,10 @@ def train(
         if not (resume and unasked and run.exists()):
             source = config or (preset or Preset.small).value
             chosen = override(load_config(source), changes)
+            if lambda_indep is not None and chosen.model.kind != "mfd":
+                raise typer.BadParameter(
+                    f"model {chosen.model.kind} has no subspaces to keep apart", param_hint="--lambda-indep"
+                )
         with progress_bars() as on_progress:
             result = train_model(
                 chosen,

@@ -58,13 +58,10 @@ def test_mfdmodel__trains_evaluates_and_reports(planted: Store, config: Path, tm
         1,
         "--seed",
         5,
-        "--lambda-indep",
-        0.5,
     )
     assert code == 0
     written = json.loads((base / "model" / "model.json").read_text())["config"]
     assert written["model"]["kind"] == "linear_head"
-    assert written["model"]["penalty"]["lambda_indep"] == 0.5
     assert (written["training"]["epochs"], written["training"]["seed"]) == (1, 5)
 
     code, out, _ = call("evaluate", run, "--device", "cpu", "--json")
@@ -117,7 +114,13 @@ def test_train__refuses_an_existing_run(planted: Store, config: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--preset", "huge"], ["--config", "a", "--preset", "small"], ["--epochs", "0"]]
+    "arguments",
+    [
+        ["--preset", "huge"],
+        ["--config", "a", "--preset", "small"],
+        ["--epochs", "0"],
+        ["--model", "linear_head", "--lambda-indep", "0.5"],
+    ],
 )
 def test_train__usage_errors_exit_with_2(planted: Store, tmp_path: Path, arguments: list[str]) -> None:
     code, _, _ = call("train", "--store", planted.path, "--out", tmp_path / "run", *arguments)
