@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,10 +122,6 @@ class FactorTable:
     def names(self) -> tuple[str, ...]:
         """Names of the factors, in the store's order."""
         return tuple(factor.name for factor in self.factors)
-
-    def by_role(self) -> Mapping[Role, tuple[Factor, ...]]:
-        """Group the factors that have a role."""
-        return {role: tuple(factor for factor in self.factors if factor.role == role) for role in ROLES}
 
     def take(self, rows: NDArray[np.integer[Any]]) -> FactorTable:
         """Keep the experiments at `rows`, in that order."""

@@ -49,11 +49,6 @@ def test_categories__are_sorted_each_once_and_never_missing() -> None:
     assert AGE.categories() == DAY.categories() == ()
 
 
-def test_by_role__loops_over_both_roles_and_leaves_out_the_rest() -> None:
-    named = {role: [factor.name for factor in factors] for role, factors in TABLE.by_role().items()}
-    assert named == {"biological": ["target", "organ", "age"], "technical": ["date"]}
-
-
 def test_take__keeps_every_column_in_step() -> None:
     taken = TABLE.take(np.array([2, 0]))
     assert taken.experiments == ("C", "A")
