@@ -26,7 +26,7 @@ app = typer.Typer(
     name="mfdmodel",
     help="Learn which DNA sequence carries which experiment's peaks, with biology and technique kept apart.\n\n"
     "A run begins with a store that [bold]mfdstore build[/bold] made: [bold]train[/bold] fits a model to it, "
-    "[bold]evaluate[/bold] scores it on chromosomes that it has never seen, [bold]report[/bold] writes a page of it.",
+    "[bold]evaluate[/bold] scores it on windows that it has never seen, [bold]report[/bold] writes a page of it.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -126,7 +126,7 @@ def train(
         float | None,
         typer.Option(
             help="Price of dependence between the biological and the technical features; 0 lets them mix. "
-            "Default: as configured (0.001).",
+            "Default: as configured; the paper has 0.001.",
             rich_help_panel="Model",
         ),
     ] = None,

@@ -157,7 +157,7 @@ def test_optional_unknown_and_constant_factors__are_left_out_and_logged(
         },
         factors={"organ": {"optional": True}},
     )
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="mfdmodel"):
         modules, codings = build(config)
     assert modules["biological"].interact == ("biosample",)
     # a constant value keeps its feature, a constant number would be a weight of zero
