@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TypeAlias
 
 import typer
@@ -29,6 +30,23 @@ EXIT_INTERRUPTED = 130
 
 out = Console()
 err = Console(stderr=True)
+
+
+def add_version(app: typer.Typer, command: str) -> None:
+    """Give an app of several commands the option ``--version``."""
+
+    def print_version(asked: bool) -> None:
+        if asked:
+            out.print(f"{command} {version('mfd')}", highlight=False)
+            raise typer.Exit
+
+    option = typer.Option(  # as a default: annotations here are text, and text cannot name what is local
+        False, "--version", callback=print_version, is_eager=True, help="Print the version and leave."
+    )
+
+    @app.callback()
+    def options(version_asked: bool = option) -> None:
+        pass
 
 
 @contextmanager

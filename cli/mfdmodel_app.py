@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import err, explained, log_to_stderr, out, progress_bars
+from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
 
 if TYPE_CHECKING:
     from mfdmodel.config import RunConfig
@@ -77,22 +76,7 @@ Verbose = Annotated[
 ]
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        out.print(f"mfdmodel {version('mfd')}", highlight=False)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version_asked: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
-        ),
-    ] = False,
-) -> None:
-    pass
+add_version(app, "mfdmodel")
 
 
 @app.command()

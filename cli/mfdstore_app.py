@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import err, explained, out, progress_bars
+from cli.console import add_version, err, explained, out, progress_bars
 from cli.store_tables import describe_store, print_build, print_info, print_path
 
 app = typer.Typer(
@@ -31,22 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to
 _FILES, _BINS, _SPLITS = "Files", "Bins and filters", "Splits"
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        out.print(f"mfdstore {version('mfd')}", highlight=False)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version_asked: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
-        ),
-    ] = False,
-) -> None:
-    pass
+add_version(app, "mfdstore")
 
 
 @app.command()

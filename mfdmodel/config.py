@@ -58,7 +58,9 @@ class TrunkConfig(_Section):
     ``channels`` is C: the stem has C // 2, the end of the tower C, the latent 2C unless ``latent`` says
     otherwise. ``crop`` positions are cut from either side behind the dilated blocks; ``auto`` cuts until one
     is left, or two of an even number. What is left is pooled. ``channel_multiple`` rounds the channels between
-    the tower's ends down to a multiple, which processors and GPUs like; 1 is the published network.
+    the tower's ends down to a multiple, which processors and GPUs like; 1 is the published network. ``norm_gain`` is
+    where the scale of the latent's batch norm starts: direct weights are 0 or 1 for good, so that at the published 1
+    the logits of a small network start far from the frequencies that the biases give.
     """
 
     channels: Annotated[int, Field(ge=2)] = 768
@@ -71,6 +73,7 @@ class TrunkConfig(_Section):
     crop: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     pooling: Literal["average", "max"] = "average"
     latent: Annotated[int, Field(ge=2)] | None = None
+    norm_gain: Annotated[float, Field(gt=0)] = 1.0
 
     @model_validator(mode="after")
     def _odd_kernels(self) -> Self:

@@ -87,6 +87,7 @@ class Trunk(nn.Module):
         )
         self.pointwise = ConvBlock(c, self.n_latent, kernel=1)
         self.norm = nn.BatchNorm1d(self.n_latent)
+        nn.init.constant_(self.norm.weight, config.norm_gain)
 
     def forward(self, one_hot: Tensor) -> Tensor:
         """Compute the latent of windows.
