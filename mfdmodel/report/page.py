@@ -27,6 +27,9 @@ from mfdmodel.report.figures import (
 _NOTABLE: Final = 0.005
 """Difference of mean AUROC below which the page calls two subspaces equal."""
 
+_CONTROL: Final = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+"""Characters that a page may not hold, though metadata may."""
+
 
 @dataclass(frozen=True)
 class _SideBySide:
@@ -59,7 +62,7 @@ def render_page(
     rows, colours = _figure_factors(run.evaluation)
     summaries = summarise(probes)
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, finalize=_legal, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(_resource("page.html"))
     return template.render(
@@ -101,6 +104,11 @@ def render_page(
 
 def _resource(name: str) -> str:
     return resources.files("mfdmodel").joinpath("report", name).read_text("utf-8")
+
+
+def _legal(value: object) -> object:
+    """Replace what a page may not hold; what the page's own parts have made is left as it is."""
+    return value.translate(_CONTROL) if type(value) is str else value
 
 
 def _figure(svg: str | None) -> Markup | None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -135,6 +136,13 @@ def test_report__shows_hostile_metadata_as_it_is(page: str) -> None:
     text = Page(page).text
     assert HOSTILE in text
     assert "<b>south</b>" in text
+
+
+def test_report__holds_no_control_characters(runs: dict[str, Path]) -> None:
+    content = replace(read_run(runs["mfd"]), name="run\x00\x07\x1b[31m <b>\x9f")
+    page = render_page(content)
+    assert not set(page) & {chr(code) for code in (*range(32), *range(127, 160))} - {"\n", "\t"}
+    assert "run\ufffd\ufffd\ufffd[31m <b>\ufffd" in Page(page).text
 
 
 def test_report__says_what_the_files_say(page: str, runs: dict[str, Path]) -> None:

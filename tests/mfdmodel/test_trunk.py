@@ -95,3 +95,12 @@ def test_window_that_is_too_short__is_an_error() -> None:
         Trunk(TrunkConfig(channels=8))(windows(2, 100))
     with pytest.raises(ValueError, match="too few for a crop of 5 a side"):
         Trunk(TrunkConfig(channels=8, crop=5))(windows(2, 1152))
+
+
+def test_norm_gain__is_where_the_spread_of_the_latent_starts() -> None:
+    x = windows(64, 1152)
+    latents = {}
+    for gain in (1.0, 0.2):
+        torch.manual_seed(0)
+        latents[gain] = Trunk(TrunkConfig(channels=8, norm_gain=gain))(x)
+    torch.testing.assert_close(latents[0.2], 0.2 * latents[1.0])
