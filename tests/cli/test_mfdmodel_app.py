@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cli.mfdmodel_app import app
+from cli.mfdmodel_app import EvaluatedSplit, Kind, Preset, app
+from mfdmodel.config import ModelKind
+from mfdmodel.config_reading import PRESETS
+from mfdstore.schema import SPLITS
 from mfdstore.store import Store
 from tests.planted import tiny_config, write_planted_store
 
@@ -203,3 +207,9 @@ def test_train__ended_by_a_signal_says_so_and_can_be_resumed(
     )
     assert done == 0
     assert "the time is up" in out
+
+
+def test_choices__are_those_of_the_configuration() -> None:
+    assert tuple(Preset) == PRESETS
+    assert tuple(Kind) == get_args(ModelKind)
+    assert set(EvaluatedSplit) == set(SPLITS) - {"gap"}
