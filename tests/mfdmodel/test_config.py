@@ -43,6 +43,7 @@ def test_paper__is_the_published_network() -> None:
     assert (config.data.positions, config.data.max_shift) == (1152, 3)
     trunk = config.model.trunk
     assert (trunk.channels, trunk.n_latent, trunk.dilated_blocks, trunk.channel_multiple) == (768, 1536, 2, 1)
+    assert trunk.norm_gain == 1
     penalty = config.model.penalty
     assert (penalty.lambda_indep, penalty.layers, penalty.width, penalty.steps) == (0.001, 3, 1024, 1)
     head = config.model.head
@@ -86,7 +87,7 @@ def test_config__is_frozen() -> None:
         (
             "model.trunk.crop",
             5,
-            "windows of 1152 positions leave 9 behind 7 poolings, too few for a crop of 5",
+            "windows of 640 positions leave 5 behind 7 poolings, too few for a crop of 5",
         ),
         ("model.trunk.tower_stages", 11, "leave 0 behind 12 poolings"),
         ("training.lr", "nan", "finite"),
@@ -102,7 +103,7 @@ def test_fault__is_named_with_its_path_and_what_could_stand_there(path: str, val
 
 def test_windows__need_only_reach_through_the_network_that_is_there() -> None:
     assert validate_config(changed("data.positions", 128), where="mine.yaml").data.positions == 128
-    assert validate_config(changed("model.trunk.crop", 4), where="mine.yaml").model.trunk.crop == 4
+    assert validate_config(changed("model.trunk.crop", 2), where="mine.yaml").model.trunk.crop == 2
     short = {"data": {"positions": 32}, "model": {"kind": "dinucleotides"}}
     assert validate_config(short, where="mine.yaml").data.positions == 32
 
