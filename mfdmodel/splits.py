@@ -45,7 +45,9 @@ def check_splits(store: Store, splits: Sequence[Split]) -> None:
 
 
 def check_apart(store: Store, data: DataConfig) -> None:
-    """Make sure that no base is read by windows of two splits: what is scored was then never seen in training.
+    """Make sure that no base is read by windows of two splits of one store.
+
+    What is scored was then not seen in training; of another store `checkpoint.seen` makes sure.
 
     A window of P positions reads P + 1 bases; those of training also what ``max_shift`` moves them to.
 

@@ -17,6 +17,7 @@ from mfdstore.writer import StoreWriter
 
 BIN = 128
 BIN_ATTRIBUTE = BIN
+GENOME_ATTRIBUTE = "planted"
 """What the store says of its bins."""
 MOTIFS = {"CTCF": b"CCACCAGGGGGCGC", "MAX": b"GGTCACGTGACC"}
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ [red]"
@@ -103,7 +104,7 @@ def write_planted_store(
         )
     writer.close(
         {
-            "genome": "planted",
+            "genome": GENOME_ATTRIBUTE,
             "bin_size": BIN_ATTRIBUTE,
             "min_overlap": 64,
             "min_experiments": 0,

@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from mfdmodel.checkpoint.states import (
     CHECKPOINT_VERSION,
@@ -25,8 +24,8 @@ from mfdmodel.checkpoint.states import (
     damaged,
     read_json,
     read_tensors,
-    write_atomically,
     write_json,
+    write_tensors,
 )
 from mfdmodel.config import RunConfig
 from mfdmodel.config_reading import validate_config
@@ -121,17 +120,11 @@ def write_description(run: Path, description: Description, model: SequenceModel)
 
 def write_model(run: Path, model: SequenceModel, *, epoch: int, valid_loss: float) -> None:
     """Write a model's numbers, in place of those of an earlier epoch."""
-    header = {
-        "format": FORMAT,
-        "version": str(CHECKPOINT_VERSION),
-        "epoch": str(epoch),
-        "valid_loss": repr(valid_loss),
-        "description": description_digest(run),
-    }
+    header = {"epoch": epoch, "valid_loss": valid_loss, "description": description_digest(run)}
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()
     }
-    write_atomically(run / MODEL_WEIGHTS, lambda beside: save_file(tensors, beside, metadata=header))
+    write_tensors(run / MODEL_WEIGHTS, tensors, header)
 
 
 def read_description(run: Path) -> Description:
@@ -189,7 +182,7 @@ def load_model(run: Path) -> TrainedModel:
             )
         model.load_state_dict(tensors)
         epoch, valid_loss = int(header["epoch"]), float(header["valid_loss"])
-    except (RuntimeError, KeyError, ValueError, MfdError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError, MfdError) as error:
         raise damaged(path, f"numbers that do not fit the model ({error})") from error
     return TrainedModel(model.eval(), description, epoch, valid_loss)
 

@@ -2,7 +2,8 @@
 
 A state is a nest of dicts, lists, tuples, tensors and plain values. Its tensors go into one safetensors file
 and the nest itself, with a name in place of each tensor, as JSON into that file's header: so a state is one
-file, and is replaced as a whole or not at all. Reading runs no code that the file could bring along.
+file, and is replaced as a whole or not at all. The header has one entry, as the order of several is drawn anew in
+each process: equal states are equal bytes. Reading runs no code that the file could bring along.
 """
 
 from __future__ import annotations
@@ -123,8 +124,14 @@ def write_state(path: Path, state: State) -> None:
     """
     tensors: dict[str, Tensor] = {}
     tree = _encode_node(state, tensors, "state")
-    header = {"format": FORMAT, "version": str(CHECKPOINT_VERSION), "tree": json.dumps(tree)}
-    write_atomically(path, lambda beside: save_file(tensors, beside, metadata=header))
+    write_tensors(path, tensors, {"tree": tree})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors that share no memory as a safetensors file of ours, atomically, with a header of plain values."""
+    whole = {"format": FORMAT, "version": CHECKPOINT_VERSION, **header}
+    metadata = {FORMAT: json.dumps(whole)}
+    write_atomically(path, lambda beside: save_file(dict(tensors), beside, metadata=metadata))
 
 
 def read_state(path: Path) -> State:
@@ -137,7 +144,7 @@ def read_state(path: Path) -> State:
     """
     header, tensors = read_tensors(path)
     try:
-        state = _decode_node(json.loads(header["tree"]), tensors)
+        state = _decode_node(header["tree"], tensors)
     except (KeyError, ValueError, TypeError) as error:
         raise damaged(path, f"a tree that does not fit its tensors ({error})") from error
     if not isinstance(state, dict):
@@ -145,11 +152,11 @@ def read_state(path: Path) -> State:
     return state
 
 
-def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a safetensors file of ours: its header and its tensors."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            text = (file.metadata() or {}).get(FORMAT, "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except FileNotFoundError:
         raise RunError(
@@ -160,6 +167,10 @@ def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         ) from None
     except (SafetensorError, OSError) as error:
         raise damaged(path, str(error)) from error
+    try:
+        header = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise damaged(path, f"a header that cannot be read ({error})") from error
     check_version(path, header.get("format"), header.get("version"))
     return header, tensors
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mfdmodel.checkpoint.models import Description, load_model
+from mfdmodel.checkpoint.seen import check_unseen
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.scores import GROUPED_BY, Evaluation, ExperimentScore, GroupScore, write_evaluation
 from mfdmodel.metrics import finite_mean, group_means, rank_experiment
@@ -164,7 +165,7 @@ def evaluate_run(
         If there is no such store, or it has no windows in the split.
     """
     trained = load_model(run)
-    opened = open_store_of(run, trained.description, store)
+    opened = open_store_of(run, trained.description, store, split=split)
     check_apart(opened, trained.description.config.data)
     rows = opened.windows.rows(split)
     if not len(rows):
@@ -199,8 +200,21 @@ def evaluate_run(
     return evaluation
 
 
-def open_store_of(run: Path, description: Description, path: Path | None = None) -> Store:
-    """Open the store that a run was trained on, or another one that holds the same experiments.
+def open_store_of(
+    run: Path, description: Description, path: Path | None = None, *, split: Split = "test"
+) -> Store:
+    """Open the store that a run was trained on, or another one of the same genome, bins and experiments.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    description
+        Of its model.
+    path
+        Of the other store.
+    split
+        That is to be scored; in another store its windows may hold no base that the training has read.
 
     Raises
     ------
@@ -243,4 +257,13 @@ def open_store_of(run: Path, description: Description, path: Path | None = None)
             expected=f"bins of {description.bin_size} bp, as the model was trained on",
             remedy="Build a store with that --bin-size.",
         )
+    if store.genome != description.genome:
+        raise RunError(
+            store.path,
+            found=f"windows of the genome {store.genome}",
+            expected=f"{description.genome}, as the model was trained on",
+            remedy="Build a store of that genome.",
+        )
+    if store.digest != description.store_digest:
+        check_unseen(run, store, split=split, positions=description.config.data.positions)
     return store

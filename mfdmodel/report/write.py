@@ -126,7 +126,7 @@ def probe_run(
         If the truth does not belong to the store.
     """
     trained = load_model(run)
-    opened = open_store_of(run, trained.description, store)
+    opened = open_store_of(run, trained.description, store, split=split)
     table = read_bin_truth(truth, opened.windows)
     positions = trained.description.config.data.positions
     data = RamData(opened, flank=max(DEFAULT_FLANK, reach(positions, 0)))

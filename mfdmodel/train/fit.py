@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, Description, write_description
+from mfdmodel.checkpoint.seen import seen_spans, write_seen
 from mfdmodel.checkpoint.states import write_json
 from mfdmodel.config import RunConfig
 from mfdmodel.devices import choose_device, computing_on
@@ -117,7 +118,7 @@ def train(
     begun = (run / MODEL_DESCRIPTION).exists()
     if begun and resume:
         config = config_to_resume(run, config, store)
-    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
+    elif run.exists() and (not run.is_dir() or any(run.iterdir())) and not (resume and _only_begun(run)):
         raise RunError(
             run,
             found="a run" if begun else "a file or folder that is no run",
@@ -220,6 +221,13 @@ def _fit(
     return TrainResult(run, len(keeper.records), best, keeper.records[best].valid_loss, ended)
 
 
+def _only_begun(run: Path) -> bool:
+    """Say whether a folder holds what `_begin` writes, and lacks its last file: killed there, it is begun anew."""
+    if not run.is_dir() or not (run / RUN_RECORD).exists():
+        return False
+    return {path.name for path in run.iterdir()} <= {RUN_RECORD.name, MODEL_DESCRIPTION.parent.name}
+
+
 @dataclass(frozen=True)
 class _LabelCounts:
     n_windows: int
@@ -274,4 +282,5 @@ def _begin(
         genome=store.genome,
         bin_size=store.bin_size,
     )
+    write_seen(run, seen_spans(store, config.data))
     write_description(run, description, players.model)

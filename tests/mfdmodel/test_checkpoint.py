@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,23 +143,41 @@ def test_read_state__explains_what_it_cannot_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"version": str(CHECKPOINT_VERSION + 1)}, "newer"),
+        ({"version": CHECKPOINT_VERSION + 1}, "newer"),
         ({"version": "one"}, "damaged"),
-        ({"tree": "{"}, "damaged"),
-        ({"tree": '{"tensor": "000007"}'}, "damaged"),
-        ({"tree": '{"function": "eval"}'}, "damaged"),
-        ({"tree": "[1]"}, "damaged"),
+        ({"tree": None}, "damaged"),
+        ({"tree": {"tensor": "000007"}}, "damaged"),
+        ({"tree": {"function": "eval"}}, "damaged"),
+        ({"tree": [1]}, "damaged"),
     ],
 )
 def test_read_state__refuses_headers_that_make_no_sense(
-    tmp_path: Path, header: dict[str, str], message: str
+    tmp_path: Path, header: dict[str, Any], message: str
 ) -> None:
-    whole = {"format": "mfdmodel", "version": str(CHECKPOINT_VERSION), "tree": '{"items": []}'}
-    save_file({"000000": torch.zeros(1)}, tmp_path / "a", metadata=whole)
+    def save(content: str) -> None:
+        save_file({"000000": torch.zeros(1)}, tmp_path / "a", metadata={"mfdmodel": content})
+
+    whole = {"format": "mfdmodel", "version": CHECKPOINT_VERSION, "tree": {"items": []}}
+    save(json.dumps(whole))
     assert read_state(tmp_path / "a") == {}
-    save_file({"000000": torch.zeros(1)}, tmp_path / "a", metadata=whole | header)
+    save(json.dumps(whole | header))
     with pytest.raises(RunError, match=message):
         read_state(tmp_path / "a")
+    for content in ("{", "7", '["format"]'):
+        save(content)
+        with pytest.raises(RunError, match="header that cannot be read"):
+            read_state(tmp_path / "a")
+
+
+def test_write_state__writes_the_same_bytes_in_each_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, torch; from pathlib import Path; from mfdmodel.checkpoint.states import write_state\n"
+        "write_state(Path(sys.argv[1]), {'a': torch.arange(3), 'b': [1, {'c': torch.zeros(2)}], 'd': 'x'})"
+    )
+    files = [tmp_path / name for name in "abc"]
+    for file in files:
+        subprocess.run([sys.executable, "-c", program, str(file)], check=True)
+    assert len({file.read_bytes() for file in files}) == 1
 
 
 def make_run(run: Path, kind: str = "mfd", seed: int = 0) -> SequenceModel:

@@ -27,22 +27,22 @@ BLOCKS: dict[Split, tuple[int, int]] = {"train": (0, 60), "valid": (62, 80), "te
 """First bin of each split and the first behind it: 256 bp between training and validation, 512 bp to the test."""
 
 
-def write_store(path: Path) -> Store:
+def write_store(path: Path, *, chrom: str = "chr1", genome: str = "blocks") -> Store:
     """One chromosome in three blocks."""
     rng = np.random.default_rng(0)
     n = BLOCKS["test"][1]
-    writer = StoreWriter(path, planted_factors(), ["chr1"], [n * BIN])
+    writer = StoreWriter(path, planted_factors(), [chrom], [n * BIN])
     writer.write_codes(
-        "chr1", encode_chromosome(np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, n * BIN)])
+        chrom, encode_chromosome(np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, n * BIN)])
     )
     bins = np.concatenate([np.arange(*span) for span in BLOCKS.values()])
     split = np.concatenate(
         [np.full(stop - first, SPLITS.index(name)) for name, (first, stop) in BLOCKS.items()]
     )
     labels = rng.random((len(bins), 6)) < 0.3
-    writer.append_windows("chr1", (bins * BIN).astype(np.int32), split.astype(np.int8), pack_labels(labels))
+    writer.append_windows(chrom, (bins * BIN).astype(np.int32), split.astype(np.int8), pack_labels(labels))
     writer.close(
-        {"genome": "blocks", "bin_size": BIN, "min_overlap": 64, "min_experiments": 0, "provenance": {}}
+        {"genome": genome, "bin_size": BIN, "min_overlap": 64, "min_experiments": 0, "provenance": {}}
     )
     return Store(path)
 
@@ -113,6 +113,7 @@ def test_train_and_evaluate__refuse_windows_that_leak(blocks: Store, tmp_path: P
     apart = write_planted_store(tmp_path / "apart.zarr")
     train(override(wide, {"training.epochs": 1}), store=apart, run=tmp_path / "run", device="cpu", threads=1)
     assert load_model(tmp_path / "run").epoch == 0
+    elsewhere = write_store(tmp_path / "elsewhere.zarr", chrom="chr4", genome="planted")
     with pytest.raises(ConfigError, match="--gap 516"):
-        evaluate_run(tmp_path / "run", store=blocks.path, device="cpu", threads=1)
+        evaluate_run(tmp_path / "run", store=elsewhere.path, device="cpu", threads=1)
     assert not (tmp_path / "run" / "evaluation").exists()

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from mfdmodel.checkpoint.models import load_model
+from mfdmodel.checkpoint.seen import SEEN
 from mfdmodel.checkpoint.states import read_state, write_state
 from mfdmodel.config import RunConfig
 from mfdmodel.config_reading import override
 from mfdmodel.devices import choose_device
 from mfdmodel.evaluate.run import evaluate_run
-from mfdmodel.train.fit import TrainResult, train
+from mfdmodel.train import fit as fitting
+from mfdmodel.train.fit import RUN_RECORD, TrainResult, train
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, best_epoch, read_curves
 from mfdmodel.train.players import Players
 from mfdmodel.train.schedule import learning_rate_share
@@ -138,6 +140,24 @@ def test_train__resumed_when_done_changes_nothing(planted: Store, tmp_path: Path
 
 def test_train__with_resume_begins_where_there_is_no_run(planted: Store, tmp_path: Path) -> None:
     assert fit(tiny_config(epochs=1), planted, tmp_path / "run", resume=True).n_epochs == 1
+
+
+@pytest.mark.parametrize("killed_behind", [RUN_RECORD, SEEN])
+def test_train__killed_before_it_was_a_run_is_begun_anew(
+    planted: Store, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_behind: Path
+) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise StoppedError
+
+    monkeypatch.setattr(fitting, "write_seen" if killed_behind == RUN_RECORD else "write_description", kill)
+    with pytest.raises(StoppedError):
+        fit(tiny_config(), planted, tmp_path / "run")
+    monkeypatch.undo()
+    assert (tmp_path / "run" / killed_behind).exists()
+    with pytest.raises(RunError, match="no run"):
+        fit(tiny_config(), planted, tmp_path / "run")
+    fit(tiny_config(), planted, tmp_path / "run", resume=True)
+    assert losses(tmp_path / "run") == losses(finished)
 
 
 def test_train__stops_when_out_of_patience(planted: Store, tmp_path: Path) -> None:
