@@ -22,6 +22,7 @@ import pysam
 from pysam.utils import SamtoolsError
 
 from mfdstore.errors import SourceError
+from mfdstore.sources.fasta_index import index_fits
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 _BGZF_END: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -169,10 +170,12 @@ def _damaged(path: Path, found: str, line: int | None = None) -> SourceError:
 
 @contextmanager
 def _indexed(path: Path) -> Iterator[pysam.FastaFile]:
-    """Open with pysam; an index that is missing or older than the file is made anew."""
+    """Open with pysam; an index that is missing, older than the file or of another text is made anew."""
     with tempfile.TemporaryDirectory(prefix="mfd-fai-") as scratch:
         fai, gzi = Path(f"{path}.fai"), Path(f"{path}.gzi")
-        if not _fresh(path, fai) or (_is_bgzf(_read_head(path)) and not _fresh(path, gzi)):
+        blocks = gzi if _is_bgzf(_read_head(path)) else None
+        fresh = _fresh(path, fai) and (blocks is None or _fresh(path, blocks))
+        if not fresh or not index_fits(path, fai, blocks):
             made_fai, made_gzi = Path(scratch, "index.fai"), Path(scratch, "index.gzi")
             names = _read_names(path)
             _make_index(path, made_fai, made_gzi)
@@ -183,10 +186,13 @@ def _indexed(path: Path) -> Iterator[pysam.FastaFile]:
             gzi = _settle(made_gzi, gzi) if made_gzi.exists() else gzi
         # pysam asks for the second index of any file that it is named for, compressed or not
         compressed = str(gzi) if gzi.exists() else None
+        verbosity = pysam.set_verbosity(0)  # htslib would write its own account of a fault to the terminal
         try:
             handle = pysam.FastaFile(str(path), filepath_index=str(fai), filepath_index_compressed=compressed)
         except (OSError, ValueError) as error:
             raise _damaged(path, f"a file that cannot be opened ({error})") from error
+        finally:
+            pysam.set_verbosity(verbosity)
         with handle:
             if not handle.references:
                 raise _damaged(path, "no sequence")
@@ -210,7 +216,7 @@ def _settle(made: Path, wanted: Path) -> Path:
 
 
 def _make_index(path: Path, fai: Path, gzi: Path) -> None:
-    verbosity = pysam.set_verbosity(0)  # htslib would write its own account of a fault to the terminal
+    verbosity = pysam.set_verbosity(0)
     try:
         pysam.faidx(str(path), "--fai-idx", str(fai), "--gzi-idx", str(gzi))
     except SamtoolsError as error:

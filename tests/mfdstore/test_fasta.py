@@ -169,12 +169,48 @@ def test_open_fasta__makes_an_index_beside_the_file_and_renews_an_old_one(
     assert _sequences(path) == {"other": b"ACGTACGT"}
 
 
-def test_open_fasta__finds_an_index_of_another_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.fa"
-    path.write_bytes(b">a\nACGT\n>b\nACGT\nACGT\n")
-    Path(f"{path}.fai").write_text("a\t12\t3\t12\t13\n")
-    with pytest.raises(SourceError, match=r"remove a \.fai"):
-        _sequences(path)
+@pytest.mark.parametrize("pack", [_plain, _bgzf])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.splitlines(keepends=True)[0],
+        lambda index: "".join(index.splitlines(keepends=True)[1:]),
+        lambda index: index.replace("\t90000\t", "\t89999\t"),
+        lambda index: index.replace("c\t9\t", "c\t8\t"),
+        lambda index: index.replace("b\t", "d\t"),
+        lambda index: index.replace("\t60\t61", "\t61\t62"),
+        lambda index: "not an index\n",
+        lambda index: "a\tmany\t3\t60\t61\n",
+        lambda index: "",
+    ],
+)
+def test_open_fasta__renews_an_index_that_is_not_the_files(
+    tmp_path: Path, pack: Packing, change: Callable[[str], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, index = tmp_path / "x.fa", tmp_path / "x.fa.fai"
+    lines = b"\n".join([b"ACGTTGCAAG" * 6] * 1500)
+    pack(path, b">a some text\nACGT\n>b\n" + lines + b"\n\n>c\nACGTACGTA\n")
+    whole = _sequences(path)
+    assert {name: len(bases) for name, bases in whole.items()} == {"a": 4, "b": 90_000, "c": 9}
+    right = index.read_text()
+    changed = change(right)
+    assert changed != right
+    index.write_text(changed)
+    assert _sequences(path) == whole
+    assert index.read_text() == right
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("pack", [_plain, _bgzf])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
+def test_open_fasta__keeps_an_index_that_is_the_files(tmp_path: Path, pack: Packing, end: bytes) -> None:
+    path, index = tmp_path / "x.fa", tmp_path / "x.fa.fai"
+    stop = b"\r\n" if end == b"\r\n" else b"\n"
+    pack(path, stop.join([b">a x", b"ACGT", b"AC", b">b", b"ACGT"]) + end)
+    whole = _sequences(path)
+    made = index.stat().st_mtime_ns
+    assert _sequences(path) == whole == {"a": b"ACGTAC", "b": b"ACGT"}
+    assert index.stat().st_mtime_ns == made
 
 
 @given(
