@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.dinucleotides import BLANK
+from mfdstore.errors import ConfigError
 from mfdstore.schema import SPLITS, Split
 
 
@@ -109,6 +110,20 @@ def bins_touching(
     np.add.at(steps, np.minimum(starts // bin_size, n_bins), 1)
     np.add.at(steps, np.minimum((ends - 1) // bin_size + 1, n_bins), -1)
     return np.asarray(np.cumsum(steps[:-1]) > 0)
+
+
+def check_split(split: str) -> None:
+    """Refuse the name of a split that no store has.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    if split not in SPLITS:
+        raise ConfigError(
+            "split", found=repr(split), expected=f"one of {', '.join(SPLITS)}", remedy="Correct the name."
+        )
 
 
 def split_by_chrom(chrom: str, valid: Sequence[str], test: Sequence[str]) -> Split:

@@ -23,3 +23,11 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("MFD_REAL_DATA names no folder: this test reads real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_fasta(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real chromosome's FASTA, by a link, so that its index does not come to lie beside the real data."""
+    link = tmp_path_factory.mktemp("fasta") / "hg38.chr22.fa.gz"
+    link.symlink_to((real_data / "hg38-chr22" / link.name).resolve())
+    return link

@@ -18,6 +18,7 @@ from mfdstore.loader.kernels import gather
 from mfdstore.loader.ram import DEFAULT_FLANK, RamData, reach
 from mfdstore.sampler import Augmentation, check_rank, draw_augmentation, epoch_order
 from mfdstore.schema import DEFAULT_POSITIONS, Split
+from mfdstore.windows import check_split
 
 if TYPE_CHECKING:
     from mfdstore.store import Store
@@ -77,9 +78,9 @@ class Loader:
     Raises
     ------
     ConfigError
-        If a number is out of range or no batch is left.
+        If a number is out of range, there is no such split, the rows are no integers, or no batch is left.
     StoreError
-        If there is no such window or the store does not fit in memory.
+        If there is no such window, `data` is another store's, or the store does not fit in memory.
     ValueError
         If both `split` and `rows` are given, or there is no such rank.
     """
@@ -134,6 +135,13 @@ class Loader:
         self._n_batches = self._count_batches()
         if data is None:
             data = RamData(store, flank=max(DEFAULT_FLANK, reach(positions, max_shift)))
+        if data.digest != store.digest:
+            raise StoreError(
+                store.path,
+                found=f"data in RAM of a store of digest {data.digest[:12]}",
+                expected=f"of this one, {store.digest[:12]}",
+                remedy="Hold each store in a RamData of its own.",
+            )
         data.check_reach(positions=positions, max_shift=max_shift)
         self._data = data
         self._pin = pin_memory and torch.cuda.is_available()
@@ -259,7 +267,15 @@ def _choose_rows(store: Store, split: Split | None, rows: NDArray[np.int64] | No
     if split is not None and rows is not None:
         raise ValueError("give a split or rows, not both")
     if rows is not None:
-        chosen = np.array(rows, np.int64)
+        given = np.asarray(rows)
+        if given.dtype.kind not in "iu" and given.size:
+            raise ConfigError(
+                "rows",
+                found=f"an array of {given.dtype}",
+                expected="integers, the windows to be read in their order",
+                remedy="Give np.flatnonzero(mask) for a mask." if given.dtype == bool else "Give integers.",
+            )
+        chosen = given.astype(np.int64)
         if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= store.n_windows)):
             raise StoreError(
                 store.path,
@@ -268,6 +284,7 @@ def _choose_rows(store: Store, split: Split | None, rows: NDArray[np.int64] | No
                 remedy="Ask for windows that the store has.",
             )
     elif split is not None:
+        check_split(split)
         chosen = store.windows.rows(split)
     else:
         chosen = np.arange(store.n_windows)

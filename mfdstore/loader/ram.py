@@ -53,6 +53,8 @@ class RamData:
         Of the store, all of them.
     flank
         As given, in bp.
+    digest
+        Of the store's content.
 
     Raises
     ------
@@ -64,11 +66,13 @@ class RamData:
     label_bits: NDArray[np.uint8]
     windows: WindowTable
     flank: int
+    digest: str
 
     def __init__(self, store: Store, *, flank: int = DEFAULT_FLANK) -> None:
         started = time.perf_counter()
         self.windows = store.windows
         self.flank = flank
+        self.digest = store.digest
         sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
         used = [self.windows.chroms[code] for code in np.unique(self.windows.chrom)]
         _check_windows(store, sizes)

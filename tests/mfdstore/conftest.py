@@ -53,11 +53,11 @@ def copied(little: Little, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_chr22(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildReport:
+def real_chr22(real_data: Path, real_fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildReport:
     """Build one real chromosome with all of its experiments, without the blacklist."""
     folder = real_data / "hg38-chr22"
     sources = Sources(
-        folder / "hg38.chr22.fa.gz",
+        real_fasta,
         folder / "peaks",
         folder / "metadata.tsv",
         folder / "experiment_report.tsv",

@@ -299,9 +299,11 @@ def test_verify__of_no_store(tmp_path: Path) -> None:
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_verify__agrees_with_the_real_store_in_every_bit(real_chr22: BuildReport, real_data: Path) -> None:
-    folder = real_data / "hg38-chr22"
-    report = verify_store(real_chr22.path, peaks=folder / "peaks", fasta=folder / "hg38.chr22.fa.gz")
+def test_verify__agrees_with_the_real_store_in_every_bit(
+    real_chr22: BuildReport, real_data: Path, real_fasta: Path
+) -> None:
+    peaks = real_data / "hg38-chr22" / "peaks"
+    report = verify_store(real_chr22.path, peaks=peaks, fasta=real_fasta)
     assert report.sound, report.findings
     details = {finding.check: finding.detail for finding in report.findings}
     assert details["labels from peaks"] == "273,912 positive pairs recomputed by pyranges, every bit agrees"

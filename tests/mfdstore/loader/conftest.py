@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,10 @@ class MemoryStore:
     @property
     def n_experiments(self) -> int:
         return self.label.shape[1]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self.genome).encode() + self.label.tobytes()).hexdigest()
 
     def codes(self, chrom: str) -> NDArray[np.uint8]:
         return np.array([*naive_codes(self.genome[chrom]), 16], np.uint8)

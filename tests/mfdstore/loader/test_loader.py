@@ -334,6 +334,23 @@ def test_loader__refuses_rows_that_are_not_there(store: Any, rows: list[Any]) ->
         Loader(store, rows=np.array(rows), batch_size=8)
 
 
+@pytest.mark.parametrize("rows", [[True, False, True], [1.7, 2.2], ["1"]])
+def test_loader__refuses_rows_that_are_no_integers(store: Any, rows: list[Any]) -> None:
+    with pytest.raises(ConfigError, match="rows: found an array of"):
+        Loader(store, rows=np.array(rows), batch_size=2)
+
+
+def test_loader__refuses_a_split_that_no_store_has(store: Any) -> None:
+    with pytest.raises(ConfigError, match="split: found 'tset'; expected one of train, valid, test, gap"):
+        Loader(store, split="tset", batch_size=8)  # type: ignore[arg-type]
+
+
+def test_loader__refuses_data_of_another_store(store: Any, new_store: Any) -> None:
+    other = new_store({"chr1": 900, "chr2": 400, "chrX": 2000}, n_windows=300, seed=1)
+    with pytest.raises(StoreError, match=other.digest[:12]):
+        Loader(store, batch_size=8, data=RamData(other))
+
+
 def test_loader__refuses_no_rows_at_all(store: Any) -> None:
     with pytest.raises(StoreError, match="no window in rows"):
         Loader(store, rows=np.array([], np.int64), batch_size=8)
@@ -367,12 +384,12 @@ def test_set_epoch__refuses_what_is_not_there(store: Any, epoch: int, start_batc
 
 
 @pytest.mark.real
-def test_loader__gives_what_the_released_format_holds(real_data: Path, tmp_path: Path) -> None:
+def test_loader__gives_what_the_released_format_holds(
+    real_data: Path, real_fasta: Path, tmp_path: Path
+) -> None:
     """A store built from peak files gives the windows and labels that others' loaders read from theirs."""
     chr22 = real_data / "hg38-chr22"
-    sources = Sources(
-        chr22 / "hg38.chr22.fa.gz", chr22 / "peaks", chr22 / "metadata.tsv", chr22 / "experiment_report.tsv"
-    )
+    sources = Sources(real_fasta, chr22 / "peaks", chr22 / "metadata.tsv", chr22 / "experiment_report.tsv")
     settings = BuildSettings("hg38", chroms=("chr22",), blocks=(0.8, 0.1, 0.1))
     build_store(sources, tmp_path / "chr22.zarr", settings)
     store = Store(tmp_path / "chr22.zarr")
