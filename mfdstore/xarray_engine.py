@@ -6,7 +6,6 @@ and experiments asked for, `sequence` cuts windows out of the chromosomes' codes
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +18,9 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from mfdstore import schema
+from mfdstore import selection as _selection  # noqa: F401  (registers ds.mfd)
 from mfdstore.dinucleotides import BLANK, DINUCLEOTIDES
 from mfdstore.errors import ConfigError
-from mfdstore.genomes import find_assembly, some, usual_name
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor
 from mfdstore.store import Store
@@ -29,7 +28,7 @@ from mfdstore.writer import encode_values
 
 _CHROMS_HELD = 4
 """Chromosomes whose codes `sequence` keeps in memory, 1 byte a base."""
-_REGION = re.compile(r"(?P<chrom>[^:]+)(?::(?P<start>[0-9][0-9,_]*)-(?P<end>[0-9][0-9,_]*))?")
+_ROWS_AT_ONCE = 4096
 
 
 class StoreEntrypoint(BackendEntrypoint):
@@ -125,103 +124,12 @@ class StoreEntrypoint(BackendEntrypoint):
         return False
 
 
-@xr.register_dataset_accessor("mfd")  # type: ignore[no-untyped-call]
-class Selection:
-    """Selects windows by region and experiments by what is known of them: ``ds.mfd.region("chr22:1-2")``."""
-
-    def __init__(self, dataset: xr.Dataset) -> None:
-        self._dataset = dataset
-
-    def region(self, region: str) -> xr.Dataset:
-        """Select the windows whose bin shares a base with a region.
-
-        Parameters
-        ----------
-        region
-            ``chr22`` or ``chr22:20,000,000-21,000,000``: 0-based half-open bp, as in BED; any spelling of the
-            chromosome.
-
-        Raises
-        ------
-        ConfigError
-            If the text is no region, or the store has no such chromosome.
-        """
-        match = _REGION.fullmatch(region.strip())
-        start = end = 0
-        if match is not None and match["start"]:
-            start, end = (int(re.sub("[,_]", "", match[side])) for side in ("start", "end"))
-        if match is None or (match["start"] and start >= end):
-            raise ConfigError(
-                "region",
-                found=repr(region),
-                expected="chr22 or chr22:20,000,000-21,000,000, with start before end",
-                remedy="Correct the region.",
-            )
-        windows = self._dataset
-        chroms = list(dict.fromkeys(windows[schema.CHROM].values))
-        wanted = usual_name(match["chrom"], find_assembly(windows.attrs.get("genome", "")))
-        names = [name for name in (wanted, match["chrom"]) if name in chroms]
-        if not names:
-            raise ConfigError(
-                "region",
-                found=repr(match["chrom"]),
-                expected=some(chroms) if chroms else "windows to choose from, but the selection holds none",
-                remedy="Use one of the store's names.",
-            )
-        keep = windows[schema.CHROM].values == names[0]
-        if match["start"]:
-            keep &= (windows[schema.START].values < end) & (windows[schema.END].values > start)
-        return windows.isel({schema.WINDOW: np.flatnonzero(keep)})
-
-    def split(self, split: schema.Split) -> xr.Dataset:
-        """Select the windows of one split."""
-        keep = self._dataset[schema.SPLIT].values == split
-        return self._dataset.isel({schema.WINDOW: np.flatnonzero(keep)})
-
-    def experiments(self, factors: dict[str, Any]) -> xr.Dataset:
-        """Select experiments by the values of their factors.
-
-        Parameters
-        ----------
-        factors
-            A value, or several, for each factor named: ``{"target": "CTCF", "biosample": ["HepG2", "K562"]}``;
-            dates as text (``2016-07-28``) or datetime64.
-            All must hold. A multi-category factor holds where it has any of the values; a missing value never.
-
-        Raises
-        ------
-        ConfigError
-            If a factor is none of the store's.
-        """
-        keep = np.ones(self._dataset.sizes[schema.EXPERIMENT], np.bool_)
-        for name, wanted in factors.items():
-            if name not in self._dataset.coords or self._dataset[name].dims != (schema.EXPERIMENT,):
-                known = [
-                    key for key, value in self._dataset.coords.items() if value.dims == (schema.EXPERIMENT,)
-                ]
-                raise ConfigError(
-                    f"factor {name!r}",
-                    found="no such factor",
-                    expected=some(map(str, known), 40),
-                    remedy="Correct the name.",
-                )
-            values = set(wanted) if isinstance(wanted, (list, tuple, set, np.ndarray)) else {wanted}
-            column = self._dataset[name]
-            if column.dtype.kind == "M":
-                values = {np.datetime64(value, "ns") for value in values}
-            several = column.attrs.get("kind") == "multi_category"
-            keep &= np.array([_holds(value, values, several) for value in column.values], np.bool_)
-        return self._dataset.isel({schema.EXPERIMENT: np.flatnonzero(keep)})
-
-
-def _holds(value: Any, wanted: set[Any], several: bool) -> bool:
-    if several:
-        return isinstance(value, str) and not wanted.isdisjoint(value.split(schema.MULTI_SEPARATOR))
-    return value in wanted
-
-
-def _lazy(dims: tuple[str, ...], array: BackendArray, meaning: str) -> xr.Variable:
-    return xr.Variable(dims, indexing.LazilyIndexedArray(array), {"long_name": meaning})
+def _lazy(dims: tuple[str, ...], array: _LabelArray | _SequenceArray, meaning: str) -> xr.Variable:
+    """Make a variable whose dask chunks, unless a user says otherwise, are the rows of a shard."""
+    chunks = dict(zip(dims, (schema.ROWS_PER_SHARD, array.shape[1]), strict=True))
+    return xr.Variable(
+        dims, indexing.LazilyIndexedArray(array), {"long_name": meaning}, {"preferred_chunks": chunks}
+    )
 
 
 def _spelt(names: Sequence[str], codes: NDArray[np.integer[Any]]) -> NDArray[np.object_]:
@@ -321,7 +229,9 @@ class _SequenceArray(BackendArray):
         for index in np.unique(chrom):
             codes = self._codes(self._store.chroms[index])
             mine = np.flatnonzero(chrom == index)
-            positions = self._first[rows[mine], None] + columns
-            inside = (positions >= 0) & (positions < len(codes))
-            values[mine] = np.where(inside, codes[np.clip(positions, 0, len(codes) - 1)], BLANK)
+            # some rows at a time: the positions take 8 bytes where a code takes one
+            for these in np.array_split(mine, -(-len(mine) // _ROWS_AT_ONCE)):
+                positions = self._first[rows[these], None] + columns
+                inside = (positions >= 0) & (positions < len(codes))
+                values[these] = np.where(inside, codes[np.clip(positions, 0, len(codes) - 1)], BLANK)
         return _squeeze(values, key)

@@ -216,9 +216,28 @@ def test_engine__can_be_sent_to_another_process(little: Little, windows: np.ndar
 
 
 def test_engine__opens_in_chunks_when_asked(little: Little) -> None:
-    dataset = _open(little, chunks={"window": 20})
+    dataset = _open(little, chunks={}).chunk({"window": 20})
     assert dataset.label.chunks == ((20, 20, 8), (11,))
     np.testing.assert_array_equal(dataset.label, little.expected.labels)
+
+
+def test_engine__chunks_are_shards_where_nothing_is_said(little: Little) -> None:
+    dataset = _open(little, chunks={})
+    rows = dataset.sizes["window"]
+    assert dataset.label.encoding["preferred_chunks"] == {"window": schema.ROWS_PER_SHARD, "experiment": 11}
+    assert dataset.sequence.encoding["preferred_chunks"] == {
+        "window": schema.ROWS_PER_SHARD,
+        "position": 1152,
+    }
+    assert dataset.label.chunks == ((rows,), (11,))
+
+
+def test_engine__sequences_of_many_rows_are_those_of_few(
+    little: Little, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _open(little).sequence.values
+    monkeypatch.setattr("mfdstore.xarray_engine._ROWS_AT_ONCE", 7)
+    np.testing.assert_array_equal(_open(little).sequence.values, whole)
 
 
 def test_engine__drops_variables_and_refuses_no_positions(little: Little) -> None:
@@ -257,6 +276,11 @@ def test_region__refuses_what_is_none(little: Little, region: str) -> None:
         _open(little).mfd.region(region)
 
 
+def test_split__refuses_what_is_none(little: Little) -> None:
+    with pytest.raises(ConfigError, match="split: found 'tset'"):
+        _open(little).mfd.split("tset")
+
+
 def test_split__keeps_its_windows(little: Little) -> None:
     for split in ("train", "valid", "test"):
         rows = little.store.windows.rows(split)
@@ -274,8 +298,7 @@ def test_split__keeps_its_windows(little: Little) -> None:
         ({"date_released": "2020-02-29"}, [2]),
         ({"date_released": np.datetime64("2011-10-29")}, [0]),
         ({"experiment": np.array(ACCESSIONS[:2])}, [0, 1]),
-        ({"target": ""}, []),
-        ({"organ": ""}, []),
+        ({"organ": xr.DataArray(["blood", "lung"], dims="x")}, [1, 5, 7, 8, 10]),
         ({}, list(range(11))),
     ],
 )
@@ -285,6 +308,24 @@ def test_experiments__are_selected_by_what_is_known(
     found = _open(little).mfd.experiments(wanted)
     assert found.experiment.values.tolist() == [ACCESSIONS[row] for row in rows]
     np.testing.assert_array_equal(found.label, little.expected.labels[:, rows])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [
+        ({"target": ["CTCF", "CTFC"]}, "CTFC'; expected .*CTCF"),
+        ({"target": ""}, "'; expected .*CTCF"),
+        ({"organ": ""}, "'; expected .*liver"),
+        ({"organ": "livre"}, "livre'; expected .*liver"),
+        ({"read_length": 37}, "37'; expected .*36"),
+        ({"date_released": "yesterday"}, "yesterday'; expected .*2020-02-29"),
+    ],
+)
+def test_experiments__refuses_a_value_that_none_has(
+    little: Little, wanted: dict[str, Any], known: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"found no experiment with '.*{known}"):
+        _open(little).mfd.experiments(wanted)
 
 
 @pytest.mark.parametrize("name", ["nothing", "start", "label"])
