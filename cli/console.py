@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeAlias
 
 import typer
@@ -60,6 +62,17 @@ def explained() -> Iterator[None]:
     except MfdError as error:
         # plain print through the console without markup: file names and metadata may hold brackets
         err.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAULT) from error
+    except OSError as error:
+        if error.filename is None:  # not about a path that a user gave
+            raise
+        fault = MfdError(
+            Path(os.fsdecode(error.filename)),
+            found=f"a path that cannot be used ({error.strerror})",
+            expected="one that this user may read, or write where it is an output",
+            remedy="Check the path and its leave.",
+        )
+        err.print(f"Error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_FAULT) from error
     except KeyboardInterrupt:
         err.print("Interrupted.", style="yellow")

@@ -154,6 +154,7 @@ def train(
     """
     log_to_stderr(verbose=verbose)
     with explained():
+        from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, read_description
         from mfdmodel.config_reading import load_config, override
         from mfdmodel.train.fit import train as train_model
         from mfdstore.store import Store
@@ -168,10 +169,14 @@ def train(
         }
         changes = {path: value for path, value in changes.items() if value is not None}
         chosen: RunConfig | None = None
-        unasked = config is None and preset is None and not changes
-        if not (resume and unasked and run.exists()):
-            source = config or (preset or Preset.small).value
-            chosen = override(load_config(source), changes)
+        resumed = resume and (run / MODEL_DESCRIPTION).exists()
+        if not resumed or config is not None or preset is not None or changes:
+            # what a run is asked to go on with differs from what it has in the options given alone
+            own = resumed and config is None and preset is None
+            given = (
+                read_description(run).config if own else load_config(config or (preset or Preset.small).value)
+            )
+            chosen = override(given, changes)
             if lambda_indep is not None and chosen.model.kind != "mfd":
                 raise typer.BadParameter(
                     f"model {chosen.model.kind} has no subspaces to keep apart", param_hint="--lambda-indep"

@@ -132,12 +132,12 @@ def build(
         _check_splits(context, split_blocks)
         settings = BuildSettings(
             genome=genome,
-            chroms=_names(chroms),
+            chroms=_names("--chroms", chroms),
             bin_size=bin_size,
             min_overlap=min_overlap,
             min_experiments=min_experiments,
-            valid_chroms=_names(split_valid),
-            test_chroms=_names(split_test),
+            valid_chroms=_names("--split-valid", split_valid),
+            test_chroms=_names("--split-test", split_test),
             blocks=fractions if split_blocks else None,
             gap=gap,
             allow_missing=allow_missing,
@@ -266,8 +266,18 @@ def simulate(
             print_path(str(made.path))
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _names(option: str, text: str) -> tuple[str, ...]:
+    from mfdstore.errors import ConfigError
+
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise ConfigError(
+            option,
+            found=repr(text),
+            expected="names joined by commas",
+            remedy="Name chromosomes, or leave out the option.",
+        )
+    return names
 
 
 def _check_splits(context: typer.Context, split_blocks: bool) -> None:

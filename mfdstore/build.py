@@ -244,9 +244,8 @@ def _split(
     chrom: str, starts: NDArray[np.int32], held_out: tuple[list[str], list[str]], settings: BuildSettings
 ) -> NDArray[np.int8]:
     if settings.blocks is not None:
-        return split_by_blocks(
-            starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap
-        )
+        fractions, gap = settings.blocks, settings.gap
+        return split_by_blocks(starts, bin_size=settings.bin_size, fractions=fractions, gap=gap)
     return np.full(len(starts), schema.SPLITS.index(split_by_chrom(chrom, *held_out)), np.int8)
 
 
@@ -304,11 +303,11 @@ def _check_counts(
     if counts.windows == 0:
         raise SourceError(
             sources.peaks,
-            found=f"no bin left of {counts.bins:,}: {counts.bins_below_min_experiments:,} are labelled by fewer than "
-            f"{settings.min_experiments} experiments, {counts.bins_with_blank:,} hold an unknown base, "
-            f"{counts.bins_blacklisted:,} are blacklisted",
+            found=f"no bin left of {counts.bins:,} bins of {settings.bin_size:,} bp: "
+            f"{counts.bins_below_min_experiments:,} are labelled by fewer than {settings.min_experiments} experiments, "
+            f"{counts.bins_with_blank:,} hold an unknown base, {counts.bins_blacklisted:,} are blacklisted",
             expected="at least one window",
-            remedy="Lower --min-experiments, or check that peaks and FASTA are of one assembly.",
+            remedy="Lower --min-experiments or --bin-size, or check that peaks and FASTA are of one assembly.",
         )
     empty = [split for split in ("train", "valid", "test") if counts.windows_by_split.get(split, 0) == 0]
     if empty:
@@ -316,7 +315,9 @@ def _check_counts(
             "the splits",
             found=f"no window for {' and '.join(empty)} on {some(chroms)}",
             expected="windows in train, valid and test",
-            remedy="Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
+            remedy="Choose a narrower --gap or other --block-fractions."
+            if settings.blocks
+            else "Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
         )
 
 

@@ -117,6 +117,36 @@ def test_train__refuses_an_existing_run(planted: Store, config: Path, tmp_path: 
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
+def test_train__resumed_with_options_changes_the_runs_own_configuration_alone(
+    planted: Store, config: Path, tmp_path: Path
+) -> None:
+    options = ("--store", planted.path, "--device", "cpu", "--threads", 1, "--out", tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    assert call("train", *options, "--config", config, "--epochs", 1, "--resume")[0] == 0
+    assert call("train", *options, "--resume")[0] == 0
+    assert call("train", *options, "--resume", "--seed", tiny_config().training.seed)[0] == 0
+    code, _, err = call("train", *options, "--resume", "--seed", 77)
+    assert code == 1
+    assert "expected training.seed = 77, as asked for" in err
+    code, _, err = call("train", *options, "--resume", "--preset", "small")
+    assert code == 1
+    assert "data.positions = 640, as asked for" in err
+
+
+def test_train__a_path_that_cannot_be_used_is_named(planted: Store, config: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300)
+    for arguments in (
+        ("train", "--store", long, "--out", tmp_path / "run"),
+        ("train", "--store", planted.path, "--config", config, "--out", long),
+        ("evaluate", long),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 1
+        assert "xxx" in err
+        assert "File name too long" in err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -291,7 +291,7 @@ BAD_OPTIONS: dict[str, tuple[dict[str, str | None], int, str]] = {
     "sound fractions without blocks": ({"block_fractions": "0.8,0.1,0.1"}, 1, r"--block-fractions: found no --split-blocks beside it"),
     "negative gap": ({"gap": "-1", "split_blocks": ""}, 1, r"--gap: found -1"),
     "gap wider than a chromosome": ({"gap": "999999999999", "split_blocks": ""}, 1, r"no window for valid and test"),
-    "more experiments than there are": ({"min_experiments": "12"}, 1, r"no bin left of 70: 70 are labelled by fewer than 12"),
+    "more experiments than there are": ({"min_experiments": "12"}, 1, r"no bin left of 70 bins of 128 bp: 70 are labelled by fewer than 12"),
     "unknown chromosome": ({"chroms": "chr1,chr2"}, 1, r"chromosome 'chr2': found no such sequence in the FASTA; expected one of chr1"),
     "unknown held-out chromosome": ({"split_test": "chr2"}, 1, r"--split-test: found chromosome 'chr2'"),
     "chromosome in two splits": ({"split_test": "9", "split_valid": "chr9"}, 1, r"found chr9 in both"),
