@@ -47,8 +47,8 @@ class DataConfig(_Section):
     ``max_shift`` bp either way and read from a random strand if ``reverse_complement`` (method, section 1).
     """
 
-    positions: Count = DEFAULT_POSITIONS
-    max_shift: Annotated[int, Field(ge=0)] = 3
+    positions: Annotated[int, Field(ge=1, le=2**24)] = DEFAULT_POSITIONS
+    max_shift: Annotated[int, Field(ge=0, le=2**20)] = 3
     reverse_complement: bool = True
 
 

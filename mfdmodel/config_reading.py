@@ -67,15 +67,25 @@ def parse_config(text: str, *, where: str) -> RunConfig:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(
             where,
-            found=str(getattr(error, "problem", None) or "text that cannot be parsed"),
+            # the parser's own words may begin with "found", as this sentence does
+            found=(getattr(error, "problem", None) or "text that cannot be parsed")
+            .removeprefix("but ")
+            .removeprefix("found "),
             expected="YAML",
             remedy="Mend the syntax there.",
             line=None if mark is None else mark.line + 1,
         ) from error
+    except RecursionError as error:
+        raise ConfigError(
+            where,
+            found="a value that holds itself, or is nested too deep to be read",
+            expected="a mapping of sections and options",
+            remedy="Write the options without aliases; start from a preset's file.",
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(
             where,
-            found="an empty file" if content is None else f"a {type(content).__name__}",
+            found="an empty file" if content is None else f"no mapping but {content!r:.60}",
             expected=f"a mapping with the keys {', '.join(RunConfig.model_fields)}",
             remedy="Start from a preset's file.",
         )

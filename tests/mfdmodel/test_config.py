@@ -124,7 +124,11 @@ def test_missing_section__is_named() -> None:
     ("text", "said"),
     [
         ("", "an empty file"),
-        ("- a\n- b\n", "a list"),
+        ("- a\n- b\n", "no mapping but ['a', 'b']"),
+        ("7\n", "no mapping but 7"),
+        ("data: &a [*a]\n", "a value that holds itself"),
+        ("a: " + "[" * 5000, "nested too deep"),
+        ("\tdata: 1\n", "line 1: found character"),
         ("data:\n  positions: [\n", "line 3"),
         ("data: {}\nmodel: {}\ndata: {}\n", "line 3: found the key data a second time"),
         ("data:\n  positions: 5\n  positions: 6\n", "line 3: found the key positions a second time"),
