@@ -102,62 +102,6 @@ def rank_experiment(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> 
     return Ranking(auroc, float(precision.mean()), n_positive, len(scores))
 
 
-def auroc(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Measure how often a labelled bin outranks an unlabelled one, per experiment.
-
-    Counts pairs by ranks (Mann-Whitney), so ties count one half and no threshold is swept.
-
-    Parameters
-    ----------
-    scores
-        Logits or probabilities, shape ``(window, experiment)``.
-    labels
-        True where the bin holds a peak, shape ``(window, experiment)``.
-
-    Returns
-    -------
-    Area under the ROC curve, shape ``(experiment,)``; NaN where an experiment has only one class here.
-
-    Raises
-    ------
-    ValueError
-        If the two shapes differ, or a score is NaN.
-    """
-    return np.array([ranking.auroc for ranking in _rank_columns(scores, labels)], np.float64)
-
-
-def average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Sum the precision over the steps of recall, per experiment.
-
-    The step-wise sum, without interpolation: bins of equal score pass a threshold together.
-
-    Parameters
-    ----------
-    scores
-        Logits or probabilities, shape ``(window, experiment)``.
-    labels
-        True where the bin holds a peak, shape ``(window, experiment)``.
-
-    Returns
-    -------
-    Average precision, shape ``(experiment,)``; NaN where an experiment has only one class here.
-
-    Raises
-    ------
-    ValueError
-        If the two shapes differ, or a score is NaN.
-    """
-    return np.array([ranking.average_precision for ranking in _rank_columns(scores, labels)], np.float64)
-
-
-def _rank_columns(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> list[Ranking]:
-    if scores.ndim != 2 or scores.shape != labels.shape:
-        raise ValueError(
-            f"scores {scores.shape} and labels {labels.shape} are not one and the same (window, experiment)"
-        )
-    return [rank_experiment(scores[:, column], labels[:, column]) for column in range(scores.shape[1])]
-
-
 def finite_mean(values: NDArray[np.float64]) -> tuple[float, int]:
     """Average what is there.
 

@@ -70,7 +70,7 @@ def render_page(
         runs=runs,
         others=others,
         style=Markup(_resource("style.css")),
-        chance=float(np.mean([score.n_positive for score in scores])) / run.evaluation.n_windows,
+        chance=_chance(run.evaluation),
         dependence=None if run.best.l_indep is None else -run.best.l_indep / widths[names[0]],
         training_time=_duration(sum(record.seconds for record in run.curves)),
         comparisons=[
@@ -104,6 +104,12 @@ def render_page(
 
 def _resource(name: str) -> str:
     return resources.files("mfdmodel").joinpath("report", name).read_text("utf-8")
+
+
+def _chance(evaluation: Evaluation) -> float:
+    """Average the share of labelled windows over the experiments that the mean average precision is of."""
+    scored = [score.n_positive for score in evaluation.experiments if not np.isnan(score.average_precision)]
+    return float(np.mean(scored)) / evaluation.n_windows if scored else float("nan")
 
 
 def _legal(value: object) -> object:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mfdmodel.metrics import GroupMean, auroc, average_precision, finite_mean, group_means, rank_experiment
+from mfdmodel.metrics import GroupMean, finite_mean, group_means, rank_experiment
 from mfdstore.metadata import Factor
 
 
@@ -48,22 +48,23 @@ def test_auroc_and_average_precision__agree_with_scikit_learn_on_many_windows(de
     scores = np.round(generator.normal(size=labels.shape) + labels, decimals).astype(np.float32)
     expected_auroc = [roc_auc_score(labels[:, i], scores[:, i]) for i in range(6)]
     expected_precision = [average_precision_score(labels[:, i], scores[:, i]) for i in range(6)]
-    np.testing.assert_allclose(auroc(scores, labels), expected_auroc, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(average_precision(scores, labels), expected_precision, rtol=0, atol=1e-12)
+    rankings = [rank_experiment(scores[:, i], labels[:, i]) for i in range(6)]
+    np.testing.assert_allclose([one.auroc for one in rankings], expected_auroc, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        [one.average_precision for one in rankings], expected_precision, rtol=0, atol=1e-12
+    )
 
 
 def test_auroc__is_one_half_when_all_scores_are_equal() -> None:
-    labels = np.array([[True], [False], [False], [True]])
-    assert auroc(np.zeros((4, 1)), labels)[0] == 0.5
-    assert average_precision(np.zeros((4, 1)), labels)[0] == 0.5
+    ranking = rank_experiment(np.zeros(4), np.array([True, False, False, True]))
+    assert ranking.auroc == ranking.average_precision == 0.5
 
 
-def test_auroc__is_nan_where_one_class_is_missing_and_only_there() -> None:
-    labels = np.array([[True, False, True], [True, False, False]])
-    scores = np.array([[0.1, 0.2, 0.9], [0.3, 0.4, 0.1]])
-    for values in (auroc(scores, labels), average_precision(scores, labels)):
-        np.testing.assert_array_equal(np.isnan(values), [True, True, False])
-        assert values[2] == 1.0
+def test_ranking__is_nan_where_one_class_is_missing_and_only_there() -> None:
+    for labels, missing in (([True, True], True), ([False, False], True), ([True, False], False)):
+        ranking = rank_experiment(np.array([0.9, 0.1]), np.array(labels))
+        assert np.isnan(ranking.auroc) == np.isnan(ranking.average_precision) == missing
+        assert missing or ranking.auroc == ranking.average_precision == 1.0
 
 
 def test_auroc__takes_infinite_scores_as_extremes() -> None:
@@ -74,21 +75,14 @@ def test_auroc__takes_infinite_scores_as_extremes() -> None:
 @pytest.mark.parametrize(
     ("scores", "labels"),
     [
-        (np.zeros((3, 2)), np.zeros((2, 3), bool)),
-        (np.zeros(3), np.zeros(3, bool)),
-        (np.full((2, 1), np.nan), np.array([[True], [False]])),
+        (np.zeros(3), np.zeros(2, bool)),
+        (np.zeros((2, 2)), np.zeros((2, 2), bool)),
+        (np.full(2, np.nan), np.array([True, False])),
     ],
 )
-def test_auroc__refuses_what_has_no_rank(scores: np.ndarray, labels: np.ndarray) -> None:
+def test_rank_experiment__refuses_what_has_no_rank(scores: np.ndarray, labels: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"window|NaN"):
-        auroc(scores, labels)
-    with pytest.raises(ValueError, match=r"window|NaN"):
-        average_precision(scores, labels)
-
-
-def test_rank_experiment__refuses_two_dimensions() -> None:
-    with pytest.raises(ValueError, match="window"):
-        rank_experiment(np.zeros((2, 2)), np.zeros((2, 2), bool))
+        rank_experiment(scores, labels)
 
 
 def test_group_means__skips_nan_and_says_how_many() -> None:

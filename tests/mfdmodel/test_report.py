@@ -145,6 +145,13 @@ def test_report__holds_no_control_characters(runs: dict[str, Path]) -> None:
     assert "run\ufffd\ufffd\ufffd[31m <b>\ufffd" in Page(page).text
 
 
+def test_report__chance_is_that_of_the_experiments_scored(page: str, runs: dict[str, Path]) -> None:
+    evaluation = json.loads((runs["mfd"] / "evaluation" / "test.json").read_text())
+    scored = [one["n_positive"] for one in evaluation["experiments"] if one["average_precision"] is not None]
+    assert len(scored) < len(evaluation["experiments"])
+    assert f"chance: {np.mean(scored) / evaluation['n_windows']:.3f}" in Page(page).text
+
+
 def test_report__says_what_the_files_say(page: str, runs: dict[str, Path]) -> None:
     text = Page(page).text
     for path in runs.values():
