@@ -53,8 +53,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("platform", "multi_category", "technical", ("m:Platform",)),
     Column("read_length", "number", "technical", ("m:Read length", "m:Mapped read length")),
     Column("run_type", "category", "technical", ("m:Run type",)),
-    Column("library_fragmentation", "category", "technical", ("m:Library fragmentation method",)),
-    Column("genetic_modification", "category", "technical", ("m:Biosample genetic modifications methods",)),
+    Column("library_fragmentation", "multi_category", "technical", ("m:Library fragmentation method",)),
+    Column(
+        "genetic_modification", "multi_category", "technical", ("m:Biosample genetic modifications methods",)
+    ),
     Column("organism", "category", None, ("m:Biosample organism", "r:Organism")),
     Column("assay_title", "category", None, ("m:Assay", "r:Assay title")),
     Column("experiment_accession", "category", None, ("m:Experiment accession", "r:Accession")),
