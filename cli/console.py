@@ -70,7 +70,7 @@ def explained() -> Iterator[None]:
             Path(os.fsdecode(error.filename)),
             found=f"a path that cannot be used ({error.strerror})",
             expected="one that this user may read, or write where it is an output",
-            remedy="Check the path and its leave.",
+            remedy="Check the path, and that it may be used.",
         )
         err.print(f"Error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_FAULT) from error

@@ -52,6 +52,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
+        # some writers let nobody else read; who may read the folder may read what is in it
+        beside.chmod(path.parent.stat().st_mode & 0o666)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -176,7 +177,8 @@ def _facts(run: RunContent) -> dict[str, str]:
     model, training = description.config.model, description.config.training
     n_threads = int(record["torch_threads"])
     facts = {
-        "store": description.store_path,
+        # without its folder: a page is shared, and tells nothing of the machine that made it
+        "store": Path(description.store_path).name,
         "digest of its content": description.store_digest,
         "digest of the store scored": run.evaluation.store_digest,
         "genome": description.genome,

@@ -114,6 +114,15 @@ def test_write_atomically__keeps_the_old_file_when_writing_fails(tmp_path: Path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o750])
+def test_write__lets_those_read_who_may_read_the_folder(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    write_state(tmp_path / "state", {"a": torch.zeros(1)})
+    write_json(tmp_path / "a.json", {})
+    for name in ("state", "a.json"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode & 0o666
+
+
 def test_write__explains_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()

@@ -145,6 +145,11 @@ def test_report__holds_no_control_characters(runs: dict[str, Path]) -> None:
     assert "run\ufffd\ufffd\ufffd[31m <b>\ufffd" in Page(page).text
 
 
+def test_report__names_the_store_without_its_folder(page: str, planted: Store) -> None:
+    assert planted.path.name in page
+    assert str(planted.path.resolve().parent) not in page
+
+
 def test_report__chance_is_that_of_the_experiments_scored(page: str, runs: dict[str, Path]) -> None:
     evaluation = json.loads((runs["mfd"] / "evaluation" / "test.json").read_text())
     scored = [one["n_positive"] for one in evaluation["experiments"] if one["average_precision"] is not None]

@@ -1,6 +1,6 @@
 """Stores of every format version stay readable: each is held against the definitions, not against a build of today.
 
-`tests/golden/store_v1.zip` was written by the first release that had format version 1, from `World()` with
+`tests/golden/store_v1.zip` was written when format version 1 was settled, from `World()` with
 `settings()` of tests/worlds.py. It is never rewritten; a new format version gets a file of its own beside it.
 """
 
