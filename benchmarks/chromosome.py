@@ -32,8 +32,8 @@ def mfdmodel(*arguments: str) -> str:
 
 def train_and_score(
     store: Path, run: Path, kind: str, preset: str, seed: int
-) -> tuple[dict[str, Any], float, int]:
-    """Train unless done; returns the evaluation, minutes of training and epochs."""
+) -> tuple[dict[str, Any], float, int, int]:
+    """Train unless done; returns the evaluation, minutes of training, epochs and threads."""
     # a run that is whole is gone through without a step, and refused where its configuration is another
     mfdmodel(
         *("train", "--store", str(store), "--out", str(run), "--preset", preset, "--model", kind),
@@ -43,7 +43,8 @@ def train_and_score(
     evaluation = json.loads((run / "evaluation" / "test.json").read_text())
     with (run / "logs" / "metrics.csv").open() as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return evaluation, sum(seconds) / 60, len(seconds)
+    n_threads = json.loads((run / "run.json").read_text())["torch_threads"]
+    return evaluation, sum(seconds) / 60, len(seconds), n_threads
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
     ]
     rows, by_target = [], {}
     for kind, described in MODELS.items():
-        evaluation, minutes, n_epochs = train_and_score(
+        evaluation, minutes, n_epochs, n_threads = train_and_score(
             options.store, options.runs / kind, kind, options.preset, options.seed
         )
         overall = evaluation["overall"]
@@ -73,13 +74,13 @@ def main() -> None:
         rows.append(
             f"| {described} | {overall['auroc']:.4f} | {overall['average_precision']:.4f} | "
             f"{targets['CTCF']['auroc']:.4f} | {targets['CTCF']['average_precision']:.4f} | "
-            f"{n_epochs} | {minutes:.1f} |"
+            f"{n_epochs} | {minutes:.1f} | {n_threads} |"
         )
     lines += [
         "Held-out end of the chromosome, both strands averaged, means over experiments; CTCF over its experiments.",
         "",
-        "| model | AUROC | average precision | CTCF AUROC | CTCF average precision | epochs | minutes |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| model | AUROC | average precision | CTCF AUROC | CTCF average precision | epochs | minutes | threads |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
         *rows,
         "",
         "AUROC by target, for targets of three experiments and more:",

@@ -30,7 +30,7 @@ def describe_machine(*packages: str) -> list[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return [
         f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}. {cpu_model()}, {len(os.sched_getaffinity(0))} cores, "
-        f"{platform.system()} {platform.release()}.",
+        f"{platform.system()} {platform.release().partition('-')[0]}.",
         f"Python {platform.python_version()}, {versions}.",
         "",
         f"    python benchmarks/{Path(sys.argv[0]).name} {shlex.join(command)}",
