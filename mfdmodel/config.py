@@ -210,7 +210,8 @@ class TrainingConfig(_Section):
 
     ``lr`` is the peak of the ``schedule``; ``warmup`` the share of all steps in which it rises. ``patience``
     counts epochs without a better validation loss, `None` runs all ``epochs``. ``gradient_clip`` bounds the
-    gradient's 2-norm, `None` leaves it. ``threads`` are those of the loader.
+    gradient's 2-norm, `None` leaves it. ``weight_decay`` is asked of networks; the 16 frequencies of the
+    dinucleotide baseline are too few to be learned by heart. ``threads`` are those of the loader.
     """
 
     batch_size: Annotated[int, Field(ge=2)] = 256

@@ -67,11 +67,13 @@ class Players(LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Make one optimiser a player: the sequence model's, then the predictors' where there are any."""
         training, penalty = self.config.training, self.config.model.penalty
+        # held down as hard as a network, the linear baseline would lose and flatter what it is compared with
+        linear = self.config.model.kind == "dinucleotides"
         optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
                 self.model.parameters(),
                 lr=training.lr,
-                weight_decay=training.weight_decay,
+                weight_decay=0.0 if linear else training.weight_decay,
                 amsgrad=training.amsgrad,
             )
         ]

@@ -243,6 +243,17 @@ def test_train__dinucleotides_have_no_second_player(planted: Store, tmp_path: Pa
     assert len(read_state(tmp_path / "run" / LAST_STATE)["optimizer_states"]) == 1
 
 
+def test_train__weight_decay_is_for_networks(planted: Store, tmp_path: Path) -> None:
+    curves = {}
+    for kind in ("dinucleotides", "linear_head"):
+        for decay in (0.0, 5.0):
+            config = override(tiny_config(epochs=1, weight_decay=decay), {"model.kind": kind})
+            fit(config, planted, tmp_path / f"{kind}{decay}")
+            curves[kind, decay] = losses(tmp_path / f"{kind}{decay}")
+    assert curves["dinucleotides", 0.0] == curves["dinucleotides", 5.0]
+    assert curves["linear_head", 0.0] != curves["linear_head", 5.0]
+
+
 def test_training_step__moves_each_player_by_its_own_loss_only(planted: Store) -> None:
     """The predictors' step leaves the model alone, and the model's step leaves the predictors alone."""
     from mfdmodel.model import build_model
