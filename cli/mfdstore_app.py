@@ -27,7 +27,7 @@ StorePath = Annotated[
     Path, typer.Argument(metavar="STORE", help="Directory of the store, such as encode.zarr.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
-_FILES, _BINS, _SPLITS = "Files", "Bins and filters", "Splits"
+_FILES, _BINS, _SPLITS, _COMPUTING = "Files", "Bins and filters", "Splits", "Computing"
 
 
 add_version(app, "mfdstore")
@@ -118,15 +118,34 @@ def build(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Keep experiments without a peak on the chosen chromosomes.")
     ] = False,
+    memory: Annotated[
+        str,
+        typer.Option(
+            help="Most memory to take on one machine, such as 4GB; more is not needed for more experiments.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = "4GB",
+    jobs: Annotated[
+        int, typer.Option(help="Tasks at a time; 0 means one a processor.", rich_help_panel=_COMPUTING)
+    ] = 0,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Who does the work: threads, processes, or the address of a running dask scheduler "
+            "(tcp://host:8786) whose workers see the same files under the same paths.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = "threads",
     as_json: AsJson = False,
 ) -> None:
     """Build a store from a genome, peak files and their metadata.
 
     One row a bin, one column an experiment; every column of the metadata becomes a coordinate. Nothing appears
-    under the name of --out until the store is whole.
+    under the name of --out until the store is whole. If it is stopped, the same command goes on where it was.
     """
     with explained():
-        from mfdstore.build import BuildSettings, Sources, build_store
+        from mfdstore.build.run import build_store
+        from mfdstore.build.settings import BuildSettings, Resources, Sources
 
         fractions = _fractions(block_fractions)
         _check_splits(context, split_blocks)
@@ -145,10 +164,16 @@ def build(
         )
         with progress_bars() as on_progress:
             done = build_store(
-                Sources(fasta, peaks, metadata, report, blacklist), output, settings, on_progress
+                Sources(fasta, peaks, metadata, report, blacklist),
+                output,
+                settings,
+                on_progress,
+                Resources(_bytes("--memory", memory), jobs, scheduler),
             )
         if as_json:
-            _print_json({"path": str(done.path), "digest": done.digest, "counts": asdict(done.counts)})
+            seconds = {stage: round(taken, 3) for stage, taken in done.seconds.items()}
+            counts = asdict(done.counts)
+            _print_json({"path": str(done.path), "digest": done.digest, "counts": counts, "seconds": seconds})
         else:
             print_build(done)
 
@@ -299,6 +324,19 @@ def _check_splits(context: typer.Context, split_blocks: bool) -> None:
             expected="splits by whole chromosomes or by blocks, not both",
             remedy=f"Leave out {option}, or {'leave out' if split_blocks else 'pass'} --split-blocks.",
         )
+
+
+def _bytes(option: str, text: str) -> int:
+    from dask.utils import parse_bytes
+
+    from mfdstore.errors import ConfigError
+
+    try:
+        return int(parse_bytes(text))
+    except ValueError:
+        raise ConfigError(
+            option, found=repr(text), expected="a size such as 4GB or 800MiB", remedy="Correct the option."
+        ) from None
 
 
 def _fractions(text: str) -> tuple[float, float, float]:

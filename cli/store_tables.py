@@ -10,7 +10,7 @@ from rich.table import Table
 from cli.console import out
 
 if TYPE_CHECKING:
-    from mfdstore.build import BuildReport
+    from mfdstore.build.settings import BuildReport
     from mfdstore.store import Store
 
 

@@ -1,6 +1,6 @@
 """Labels of bins by joining peaks with them in pyranges: the second way, that `verify` holds a store against.
 
-It shares nothing with `labels.label_bins`, which the build uses.
+It shares nothing with `bitmaps.raster_peaks`, which the build uses.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ nothing under that name. What it leaves hidden is removed by the next one of the
 
 from __future__ import annotations
 
-import errno
+import fcntl
 import glob
 import os
 import shutil
@@ -14,11 +14,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO
 
-from mfdstore.errors import StoreError
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from mfdstore.errors import FULL_DISK, MfdError, StoreError
 
 
 @contextmanager
@@ -40,13 +38,7 @@ def published(out: Path) -> Iterator[Path]:
     try:
         if out.exists() or out.is_symlink():
             raise _exists(out)
-        if not out.parent.is_dir():
-            raise StoreError(
-                out,
-                found=f"no folder {out.parent}",
-                expected="an existing folder to write to",
-                remedy="Create it first.",
-            )
+        _check_parent(out)
         for left in out.parent.glob(f"{glob.escape(owner)}*"):
             # digits only: what begins like this host's name may be of another, as "node-2" is not "node"
             number = left.name.removeprefix(owner)
@@ -61,15 +53,92 @@ def published(out: Path) -> Iterator[Path]:
             raise _exists(out)
         hidden.rename(out)
     except OSError as error:
-        if error.errno in _FULL or str(hidden) in (error.filename, error.filename2):
+        if error.errno in FULL_DISK or str(hidden) in (error.filename, error.filename2):
             raise _explain(out, error) from error
         raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
+@contextmanager
+def resumed(out: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `out` to fill; its ``store`` becomes `out` on success.
+
+    The folder stays when the block is left by anything but a fault of the input or a full disk, so that the
+    next call of this name finds what was done; a killed process leaves it as it was.
+
+    Yields
+    ------
+    Path of the folder, locked for this process.
+
+    Raises
+    ------
+    StoreError
+        As `published`, and if another process fills the folder now.
+    """
+    hidden = out.parent / f".{out.name}.building"
+    try:
+        if out.exists() or out.is_symlink():
+            raise _exists(out)
+        _check_parent(out)
+        lock = _lock(out, hidden)
+    except OSError as error:
+        raise _explain(out, error) from error
+    with lock:
+        if out.exists():  # published by the one that held the lock before
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise _exists(out)
+        try:
+            yield hidden
+            if out.exists():
+                raise _exists(out)
+            (hidden / "store").rename(out)
+        except MfdError:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+        except OSError as error:
+            if error.errno in FULL_DISK:
+                shutil.rmtree(hidden, ignore_errors=True)
+                raise _explain(out, error) from error
+            raise
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _lock(out: Path, hidden: Path) -> IO[str]:
+    """Lock the folder for this process; the system takes the lock back when the process ends, however it ends."""
+    while True:
+        hidden.mkdir(exist_ok=True)
+        lock = (hidden / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # whoever held it before may have removed the folder, and a third have made it anew
+            if os.fstat(lock.fileno()).st_ino == (hidden / "lock").stat().st_ino:
+                return lock
+        except BlockingIOError as error:
+            lock.close()
+            raise StoreError(
+                out,
+                found="another process that is building it",
+                expected="one at a time",
+                remedy="Wait for it, or choose another name for --out.",
+            ) from error
+        except FileNotFoundError:
+            pass
+        lock.close()
+
+
+def _check_parent(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise StoreError(
+            out,
+            found=f"no folder {out.parent}",
+            expected="an existing folder to write to",
+            remedy="Create it first.",
+        )
+
+
 def _explain(out: Path, error: OSError) -> StoreError:
-    if error.errno in _FULL:
+    if error.errno in FULL_DISK:
         return StoreError(
             out,
             found=f"no room ({error.strerror})",

@@ -27,8 +27,18 @@ N_POSITIVE: Final = "n_positive"
 LABEL_BITS: Final = "label_bits"
 LABEL_BITS_BY_EXPERIMENT: Final = "label_bits_by_experiment"
 
+COORDINATES: Final = (CHROM, START, SPLIT, N_POSITIVE, END)
+"""Coordinates of the windows, in the order that the root's attribute lists them."""
+
 # group of the codes, one array a chromosome
 SEQUENCE: Final = "sequence"
+
+# group of the digests of all files, and its arrays
+MANIFEST: Final = "manifest"
+FILE_NAMES: Final = "name"
+FILE_DIGESTS: Final = "sha256"
+FILE: Final = "file"
+DIGEST_BYTE: Final = "digest_byte"
 
 # the attribute of the root group that holds everything the format defines
 ATTRIBUTES: Final = "mfdstore"
@@ -69,7 +79,7 @@ DEFAULT_POSITIONS: Final = 1152
 
 RESERVED: Final = frozenset(
     {WINDOW, EXPERIMENT, POSITION, LABEL_BYTE, WINDOW_BYTE, CHROM, START, END, SPLIT, N_POSITIVE}
-    | {LABEL_BITS, LABEL_BITS_BY_EXPERIMENT, SEQUENCE, LABEL}
+    | {LABEL_BITS, LABEL_BITS_BY_EXPERIMENT, SEQUENCE, MANIFEST, LABEL}
 )
 """Names of the format itself: no factor may take one."""
 
@@ -80,6 +90,10 @@ ROWS_PER_CHUNK: Final = 512
 """Windows in an inner chunk of the labels: the unit of a read."""
 ROWS_PER_SHARD: Final = 16_384
 """Windows in a shard of the labels: the unit of a write, owned by one task."""
+EXPERIMENTS_PER_SHARD: Final = 8
+"""Experiments in a shard of the labels by experiment: one byte of a row."""
+CODES_PER_SHARD: Final = 1 << 24
+"""Positions in a shard of the sequence."""
 
 
 def n_bytes(n_bits: int) -> int:

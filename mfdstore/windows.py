@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore.dinucleotides import BLANK
 from mfdstore.errors import ConfigError
 from mfdstore.schema import SPLITS, Split
 
@@ -60,6 +60,37 @@ class WindowTable:
         return np.flatnonzero(self.split == SPLITS.index(split))
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """Tiled bins of several chromosomes, counted through from the first bin of the first.
+
+    Parameters
+    ----------
+    chroms, sizes
+        Names, and lengths in bp, in the store's order.
+    bin_size
+        In bp; an incomplete last bin of a chromosome is left out.
+    """
+
+    chroms: tuple[str, ...]
+    sizes: tuple[int, ...]
+    bin_size: int
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """First bin of each chromosome and, last, the number of all bins, shape ``(chrom + 1,)``."""
+        return np.concatenate([[0], np.cumsum([size // self.bin_size for size in self.sizes])])
+
+    @property
+    def n_bins(self) -> int:
+        """How many bins there are."""
+        return int(self.offsets[-1])
+
+    def span(self, index: int) -> tuple[int, int]:
+        """Give the first bin of a chromosome and the first bin behind it."""
+        return int(self.offsets[index]), int(self.offsets[index + 1])
+
+
 def tile(chrom_size: int, bin_size: int) -> NDArray[np.int32]:
     """Tile a chromosome with bins from its first base; an incomplete last bin is left out.
 
@@ -70,30 +101,10 @@ def tile(chrom_size: int, bin_size: int) -> NDArray[np.int32]:
     return np.arange(chrom_size // bin_size, dtype=np.int32) * np.int32(bin_size)
 
 
-def bins_with_blank(codes: NDArray[np.uint8], bin_size: int) -> NDArray[np.bool_]:
-    """Find the bins that hold an unknown dinucleotide.
-
-    Parameters
-    ----------
-    codes
-        Of the whole chromosome, shape ``(position,)``.
-    bin_size
-        In bp.
-
-    Returns
-    -------
-    Shape ``(bin,)``, as `tile` gives them.
-    """
-    n_bins = len(codes) // bin_size
-    blank = codes[: n_bins * bin_size].reshape(n_bins, bin_size) == BLANK
-    touched: NDArray[np.bool_] = blank.any(axis=1)
-    return touched
-
-
 def bins_touching(
     n_bins: int, bin_size: int, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Find the tiled bins that share at least one base with any interval (a blacklist).
+    """Find the tiled bins that share at least one base with any interval (of a blacklist, of what is blank).
 
     Parameters
     ----------

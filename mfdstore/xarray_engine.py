@@ -22,9 +22,9 @@ from mfdstore import selection as _selection  # noqa: F401  (registers ds.mfd)
 from mfdstore.dinucleotides import BLANK, DINUCLEOTIDES
 from mfdstore.errors import ConfigError
 from mfdstore.labels import unpack_labels
+from mfdstore.layout import encode_values
 from mfdstore.metadata import Factor
 from mfdstore.store import Store
-from mfdstore.writer import encode_values
 
 _CHROMS_HELD = 4
 """Chromosomes whose codes `sequence` keeps in memory, 1 byte a base."""

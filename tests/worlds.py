@@ -12,7 +12,7 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
-from mfdstore.build import BuildSettings, Sources
+from mfdstore.build.settings import BuildSettings, Sources
 from tests.oracles import naive_bins_touching, naive_codes, naive_label_bins
 
 GENOME = "little"

@@ -1,9 +1,9 @@
 """Reference genomes: plain, gzip or BGZF FASTA, whatever its case and letters.
 
 Plain and BGZF files are read by pysam through an index, which is made when it is missing: beside the FASTA,
-or in a folder for the time of reading where that folder cannot be written. Plain gzip cannot be indexed; it
-is read from front to back. What htslib mends without a word (a name twice, a sequence without a base, blanks
-between bases) is an error in all three.
+or in a folder for the time of reading where that folder cannot be written. Plain gzip cannot be indexed; its bases
+are unpacked into that folder, so that any stretch of any file can be read on its own. What htslib mends without a word
+(a name twice, a sequence without a base, blanks between bases) is an error in all three.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
+import numpy as np
 import pysam
 from pysam.utils import SamtoolsError
 
-from mfdstore.errors import SourceError
+from mfdstore.errors import FULL_DISK, SourceError
 from mfdstore.sources.fasta_index import index_fits
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -29,61 +31,71 @@ _BGZF_END: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b000300000000
 """The empty block that ends every whole BGZF file."""
 _SCAN_BYTES: Final = 1 << 24
 """Read at a time when the names are looked for; longer than any header line."""
+_LINE_ENDS: Final = b"\r\n"
 _DAMAGE: Final = (OSError, EOFError, zlib.error)
 """What Python's gzip raises on a file that is damaged or breaks off."""
 
 
 class Fasta(Protocol):
-    """Sequences of one open FASTA file."""
+    """Sequences of one FASTA file; can be sent to another thread or process that sees the same files."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
         """Length in bp of each sequence, by its name in the file, in the file's order."""
         ...
 
-    def bases(self, name: str) -> bytes:
-        """Read one whole sequence as ASCII letters."""
+    def bases(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Read a stretch of a sequence, or the whole, as ASCII letters; 0-based half-open bp."""
         ...
 
 
+@dataclass(frozen=True)
 class _IndexedFasta:
-    def __init__(self, path: Path, handle: pysam.FastaFile) -> None:
-        self._path = path
-        self._handle = handle
-        self.sizes: Mapping[str, int] = dict(zip(handle.references, handle.lengths, strict=True))
+    path: Path
+    fai: Path
+    gzi: Path | None
+    sizes: Mapping[str, int]
 
-    def bases(self, name: str) -> bytes:
+    def bases(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        stop = self.sizes[name] if stop is None else stop
         try:
-            bases: bytes = self._handle.fetch(name).encode("ascii")
+            # one handle a call: htslib's are for one thread
+            with _open_indexed(self.path, self.fai, self.gzi) as handle:
+                bases: bytes = handle.fetch(name, start, stop).encode("ascii")
         except (OSError, ValueError) as error:
-            raise _damaged(self._path, f"sequence {name} that cannot be read ({error})") from error
-        if len(bases) != self.sizes[name]:
-            raise _damaged(
-                self._path, f"{len(bases):,} bp of {name}, while its index says {self.sizes[name]:,}"
-            )
-        return _checked(self._path, name, bases)
+            raise _damaged(self.path, f"sequence {name} that cannot be read ({error})") from error
+        if len(bases) != stop - start:
+            found = f"{start + len(bases):,} bp of {name}, while its index says {self.sizes[name]:,}"
+            raise _damaged(self.path, found)
+        return _checked(self.path, name, bases)
 
 
-class _ScannedFasta:
-    """A gzip file without blocks, held in memory: 1 byte a base."""
+@dataclass(frozen=True)
+class _UnpackedFasta:
+    """A gzip file without blocks: all its bases, one after another, in a file of their own."""
 
-    def __init__(self, path: Path, sequences: dict[str, bytes]) -> None:
-        self._path = path
-        self._sequences = sequences
-        self.sizes: Mapping[str, int] = {name: len(bases) for name, bases in sequences.items()}
+    path: Path
+    unpacked: Path
+    offsets: Mapping[str, int]
+    sizes: Mapping[str, int]
 
-    def bases(self, name: str) -> bytes:
-        return _checked(self._path, name, self._sequences[name])
+    def bases(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        stop = self.sizes[name] if stop is None else stop
+        with self.unpacked.open("rb") as handle:
+            handle.seek(self.offsets[name] + start)
+            return _checked(self.path, name, handle.read(stop - start))
 
 
 @contextmanager
-def open_fasta(path: Path) -> Iterator[Fasta]:
-    """Open a FASTA file for reading whole sequences.
+def open_fasta(path: Path, scratch: Path | None = None) -> Iterator[Fasta]:
+    """Open a FASTA file for reading sequences, or stretches of them.
 
     Parameters
     ----------
     path
         Plain, gzip or BGZF; told apart by content, not by name.
+    scratch
+        Folder for what cannot lie beside the FASTA, to be kept while it is read; one for the time, if not given.
 
     Raises
     ------
@@ -91,21 +103,31 @@ def open_fasta(path: Path) -> Iterator[Fasta]:
         If the file is missing, empty, truncated, or not FASTA.
     """
     head = _read_head(path)
-    if head.startswith(GZIP_MAGIC) and not _is_bgzf(head):
-        yield _ScannedFasta(path, _scan(path))
+    with _folder(scratch) as folder:
+        if head.startswith(GZIP_MAGIC) and not _is_bgzf(head):
+            yield _unpack(path, folder / "bases")
+            return
+        if _is_bgzf(head):
+            with path.open("rb") as raw:
+                raw.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
+                if raw.read() != _BGZF_END:
+                    raise _damaged(path, "a BGZF file without its closing block: it is truncated")
+        try:
+            with _open_text(path) as start:
+                _check_first_line(path, start.read(4096))
+        except _DAMAGE as error:
+            raise _damaged(path, f"a BGZF file with a damaged block ({error})") from error
+        yield _index(path, folder)
+
+
+@contextmanager
+def _folder(scratch: Path | None) -> Iterator[Path]:
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        yield scratch
         return
-    if _is_bgzf(head):
-        with path.open("rb") as raw:
-            raw.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
-            if raw.read() != _BGZF_END:
-                raise _damaged(path, "a BGZF file without its closing block: it is truncated")
-    try:
-        with _open_text(path) as start:
-            _check_first_line(path, start.read(4096))
-    except _DAMAGE as error:
-        raise _damaged(path, f"a BGZF file with a damaged block ({error})") from error
-    with _indexed(path) as handle:
-        yield _IndexedFasta(path, handle)
+    with tempfile.TemporaryDirectory(prefix="mfd-fasta-") as folder:
+        yield Path(folder)
 
 
 def _read_head(path: Path) -> bytes:
@@ -168,35 +190,39 @@ def _damaged(path: Path, found: str, line: int | None = None) -> SourceError:
     )
 
 
-@contextmanager
-def _indexed(path: Path) -> Iterator[pysam.FastaFile]:
-    """Open with pysam; an index that is missing, older than the file or of another text is made anew."""
-    with tempfile.TemporaryDirectory(prefix="mfd-fai-") as scratch:
-        fai, gzi = Path(f"{path}.fai"), Path(f"{path}.gzi")
-        blocks = gzi if _is_bgzf(_read_head(path)) else None
-        fresh = _fresh(path, fai) and (blocks is None or _fresh(path, blocks))
-        if not fresh or not index_fits(path, fai, blocks):
-            made_fai, made_gzi = Path(scratch, "index.fai"), Path(scratch, "index.gzi")
-            names = _read_names(path)
-            _make_index(path, made_fai, made_gzi)
-            without = names.keys() - {entry.split("\t")[0] for entry in made_fai.read_text().splitlines()}
-            for name in sorted(without, key=names.__getitem__):
-                raise _damaged(path, f"sequence {name} without a base", names[name])
-            fai = _settle(made_fai, fai)
-            gzi = _settle(made_gzi, gzi) if made_gzi.exists() else gzi
-        # pysam asks for the second index of any file that it is named for, compressed or not
-        compressed = str(gzi) if gzi.exists() else None
-        verbosity = pysam.set_verbosity(0)  # htslib would write its own account of a fault to the terminal
-        try:
-            handle = pysam.FastaFile(str(path), filepath_index=str(fai), filepath_index_compressed=compressed)
-        except (OSError, ValueError) as error:
-            raise _damaged(path, f"a file that cannot be opened ({error})") from error
-        finally:
-            pysam.set_verbosity(verbosity)
-        with handle:
-            if not handle.references:
-                raise _damaged(path, "no sequence")
-            yield handle
+def _index(path: Path, scratch: Path) -> _IndexedFasta:
+    """Find the index; one that is missing, older than the file or of another text is made anew."""
+    fai, gzi = Path(f"{path}.fai"), Path(f"{path}.gzi")
+    blocks = gzi if _is_bgzf(_read_head(path)) else None
+    fresh = _fresh(path, fai) and (blocks is None or _fresh(path, blocks))
+    if not fresh or not index_fits(path, fai, blocks):
+        made_fai, made_gzi = scratch / "index.fai", scratch / "index.gzi"
+        names = _read_names(path)
+        _make_index(path, made_fai, made_gzi)
+        without = names.keys() - {entry.split("\t")[0] for entry in made_fai.read_text().splitlines()}
+        for name in sorted(without, key=names.__getitem__):
+            raise _damaged(path, f"sequence {name} without a base", names[name])
+        fai = _settle(made_fai, fai)
+        gzi = _settle(made_gzi, gzi) if made_gzi.exists() else gzi
+    # pysam asks for the second index of any file that it is named for, compressed or not
+    compressed = gzi if gzi.exists() else None
+    try:
+        with _open_indexed(path, fai, compressed) as handle:
+            sizes = dict(zip(handle.references, handle.lengths, strict=True))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"a file that cannot be opened ({error})") from error
+    if not sizes:
+        raise _damaged(path, "no sequence")
+    return _IndexedFasta(path, fai, compressed, sizes)
+
+
+def _open_indexed(path: Path, fai: Path, gzi: Path | None) -> pysam.FastaFile:
+    verbosity = pysam.set_verbosity(0)  # htslib would write its own account of a fault to the terminal
+    try:
+        compressed = None if gzi is None else str(gzi)
+        return pysam.FastaFile(str(path), filepath_index=str(fai), filepath_index_compressed=compressed)
+    finally:
+        pysam.set_verbosity(verbosity)
 
 
 def _fresh(path: Path, index: Path) -> bool:
@@ -297,24 +323,42 @@ def _find_fault(path: Path) -> SourceError:
     return _damaged(path, "text that cannot be indexed")
 
 
-def _scan(path: Path) -> dict[str, bytes]:
+def _unpack(path: Path, unpacked: Path) -> _UnpackedFasta:
+    """Write the bases of a gzip file, without line ends, and note where each sequence begins."""
     names: dict[str, int] = {}
-    sequences: list[bytearray] = []
+    bounds: list[int] = []
+    written, line, rest = 0, 1, b"\n"  # as in `_read_names`
     try:
-        with gzip.open(path, "rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                if number == 1:
-                    _check_first_line(path, line)
-                if line.startswith(b">"):
-                    _add_name(path, names, line[1:], number)
-                    sequences.append(bytearray())
-                else:
-                    sequences[-1] += line.rstrip()
+        with gzip.open(path, "rb") as packed, unpacked.open("wb") as bases:
+            while piece := packed.read(_SCAN_BYTES):
+                if not names:
+                    _check_first_line(path, piece)
+                text = rest + piece
+                done = counted = 0
+                at = text.find(b"\n>")
+                while at >= 0 and (end := text.find(b"\n", at + 1)) >= 0:
+                    written += bases.write(text[done:at].translate(None, _LINE_ENDS))
+                    line += text.count(b"\n", counted, at)
+                    _add_name(path, names, text[at + 2 : end], line)
+                    bounds.append(written)
+                    done, counted, at = end, at, text.find(b"\n>", end)
+                keep = at if at >= 0 else len(text) - 1
+                written += bases.write(text[done:keep].translate(None, _LINE_ENDS))
+                line += text.count(b"\n", counted, keep)
+                rest = text[keep:]
+            if rest.startswith(b"\n>"):
+                _add_name(path, names, rest[2:], line)
+                bounds.append(written)
+            else:
+                written += bases.write(rest.translate(None, _LINE_ENDS))
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise
         raise _damaged(path, f"a gzip file that breaks off or is damaged ({error})") from error
     if not names:
         raise SourceError(path, found="an empty file", expected="a FASTA file", remedy="Download it again.")
-    for (name, number), bases in zip(names.items(), sequences, strict=True):
-        if not bases:
+    sizes = dict(zip(names, np.diff([*bounds, written]).tolist(), strict=True))
+    for name, number in names.items():
+        if not sizes[name]:
             raise _damaged(path, f"sequence {name} without a base", number)
-    return {name: bytes(bases) for name, bases in zip(names, sequences, strict=True)}
+    return _UnpackedFasta(path, unpacked, dict(zip(names, bounds, strict=True)), sizes)

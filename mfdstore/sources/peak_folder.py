@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 from mfdstore.errors import SourceError
@@ -67,67 +65,31 @@ def match_peak_files(folder: Path, experiments: Sequence[str], allow_missing: bo
     return {name: found[name] for name in experiments if name in found}
 
 
-def read_peak_files(
-    files: Mapping[str, Path],
-    genome: Genome,
-    *,
-    md5: Mapping[str, str],
-    may_be_elsewhere: bool,
-    on_progress: Callable[[int, int], None],
-) -> dict[str, Intervals]:
-    """Read all peak files, several at a time, and hold them against the digests that are known.
+def read_peak_file(path: Path, genome: Genome, *, md5: str | None, may_be_elsewhere: bool) -> Intervals:
+    """Read a peak file, and hold it against its digest where one is known.
 
     Parameters
     ----------
-    files
-        Path by experiment.
+    path
+        Of the file.
     genome
         Names and lengths of the chromosomes.
     md5
-        Digest by experiment, where one is known.
+        Of the file as the metadata says.
     may_be_elsewhere
         Accept a file none of whose peaks lies on a chromosome of the genome.
-    on_progress
-        Called with the files read and their number.
 
     Raises
     ------
     SourceError
-        If a file cannot be used (see `read_intervals`), or its md5 differs.
+        If the file cannot be used (see `read_intervals`), or its md5 differs.
     """
-
-    def read(name: str) -> Intervals:
-        intervals = read_intervals(files[name], genome, may_be_elsewhere=may_be_elsewhere)
-        if name in md5 and md5[name] != intervals.file.md5:
-            raise SourceError(
-                files[name],
-                found=f"md5 {intervals.file.md5}",
-                expected=f"{md5[name]}, as the metadata says",
-                remedy="Download the file again; if you changed it on purpose, correct its md5sum in the table.",
-            )
-        return intervals
-
-    peaks: dict[str, Intervals] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, (name, intervals) in enumerate(zip(files, pool.map(read, files), strict=True), start=1):
-            peaks[name] = intervals
-            on_progress(done, len(files))
-    return peaks
-
-
-def check_not_empty(folder: Path, peaks: Mapping[str, Intervals], chroms: Sequence[str]) -> None:
-    """Refuse experiments without a peak on any of the chromosomes.
-
-    Raises
-    ------
-    SourceError
-        If there is one.
-    """
-    empty = [name for name, file in peaks.items() if not any(chrom in file.by_chrom for chrom in chroms)]
-    if empty:
+    intervals = read_intervals(path, genome, may_be_elsewhere=may_be_elsewhere)
+    if md5 is not None and md5 != intervals.file.md5:
         raise SourceError(
-            folder,
-            found=f"{len(empty)} experiment(s) without a peak on {some(chroms)}: {some(empty)}",
-            expected="a peak in each experiment",
-            remedy="Build more chromosomes, leave these files out, or pass --allow-empty to keep them.",
+            path,
+            found=f"md5 {intervals.file.md5}",
+            expected=f"{md5}, as the metadata says",
+            remedy="Download the file again; if you changed it on purpose, correct its md5sum in the table.",
         )
+    return intervals

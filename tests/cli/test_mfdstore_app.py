@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from cli.mfdstore_app import app
 from mfdstore import schema
-from mfdstore.build import build_store
+from mfdstore.build.run import build_store
 from tests.worlds import ACCESSIONS, GENOME, METADATA_COLUMNS, World, settings, write_fasta, write_table
 
 FIRST, SECOND, THIRD = ACCESSIONS[:3]

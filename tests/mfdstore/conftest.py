@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mfdstore.build import BuildReport, BuildSettings, Sources, build_store
+from mfdstore.build.run import build_store
+from mfdstore.build.settings import BuildReport, BuildSettings, Sources
 from mfdstore.store import Store
 from tests.worlds import Expected, World, expect, settings
 

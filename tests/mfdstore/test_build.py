@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mfdstore import schema
-from mfdstore.build import BuildReport, BuildSettings, build_store
+from mfdstore.build.run import build_store
+from mfdstore.build.settings import BuildReport, BuildSettings
 from mfdstore.errors import ConfigError, MfdError, SourceError, StoreError
 from mfdstore.store import Store
 from tests.mfdstore.conftest import Little
@@ -312,7 +313,8 @@ _DRIVER = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    from mfdstore.build import Sources, build_store
+    from mfdstore.build.run import build_store
+    from mfdstore.build.settings import Sources
     from tests.worlds import settings
 
     folder, out, stage, at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -329,8 +331,18 @@ _DRIVER = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize(("stage", "at"), [("peak files", 3), ("chromosomes", 2), ("experiments", 11)])
-def test_build__killed_leaves_no_store_and_the_next_one_clears_up(
+@pytest.mark.parametrize(
+    ("stage", "at"),
+    [
+        ("peak files", 1),
+        ("sequence", 2),
+        ("bins", 2),
+        ("labels by window", 1),
+        ("labels by experiment", 1),
+        ("digests", 1),
+    ],
+)
+def test_build__killed_leaves_no_store_and_the_same_call_goes_on(
     little: Little, tmp_path: Path, stage: str, at: int
 ) -> None:
     out = tmp_path / "x.zarr"
@@ -341,14 +353,22 @@ def test_build__killed_leaves_no_store_and_the_next_one_clears_up(
     )
     assert ended.returncode == -signal.SIGKILL
     assert not out.exists()
-    left = list(tmp_path.iterdir())
-    assert len(left) == 1
-    assert left[0].name.startswith(".x.zarr.writing-")
+    assert [path.name for path in tmp_path.iterdir()] == [".x.zarr.building"]
+    records = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records/*/*.json")}
+    assert records
     with pytest.raises(StoreError):
-        Store(left[0])  # what is left is no store that could be taken for a whole one
-    build_store(little.sources, out, settings())
+        Store(tmp_path / ".x.zarr.building" / "store")  # is no store that could be taken for a whole one
+
+    seen: dict[Path, int] = {}
+
+    def look(stage: str, done: int, total: int) -> None:
+        seen.update({path: path.stat().st_mtime_ns for path in tmp_path.rglob("records/*/*.json")})
+
+    build_store(little.sources, out, settings(), look)
+    assert {path: seen[path] for path in records} == records  # not done again
+    assert len(seen) > len(records) or stage == "digests"
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
-    assert _chunks(out) == _chunks(little.path)
+    assert _files(out) == _files(little.path)
 
 
 @pytest.mark.real

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from mfdstore import schema
 from mfdstore.dinucleotides import encode_chromosome
 from mfdstore.errors import StoreError
+from mfdstore.layout import encode_values
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.sources.encode import read_experiments
 from mfdstore.store import Store, decode_values
 from mfdstore.verify import verify_store
-from mfdstore.writer import StoreWriter, encode_values
+from mfdstore.writer import StoreWriter
 from tests.mfdstore.conftest import Little
 from tests.worlds import ACCESSIONS, GENOME, SIZES
 
@@ -38,7 +39,9 @@ def _attributes(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _chunk_files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.name != "zarr.json")
+    """Files of the arrays that readers use; those of the manifest are another test's."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != "zarr.json")
+    return [file for file in files if not file.is_relative_to(path / "manifest")]
 
 
 def test_store__says_what_it_is(little: Little) -> None:
@@ -139,14 +142,16 @@ def test_store__opens_with_plain_zarr_readers_in_silence(little: Little) -> None
 
 
 def test_store__every_array_has_a_checksum(little: Little) -> None:
-    for name in little.store.array_digests:
+    arrays = {"manifest/name", "manifest/sha256", *little.store.array_digests}
+    for name in arrays:
         described = json.loads((little.path / name / "zarr.json").read_text())
         inner = described["codecs"][0]
         codecs = (
             inner["configuration"]["codecs"] if inner["name"] == "sharding_indexed" else described["codecs"]
         )
         assert codecs[-1]["name"] == "crc32c", name
-    assert len(little.store.array_digests) == len(list(little.path.rglob("zarr.json"))) - 2
+    n_groups = 3  # the root, sequence, manifest
+    assert len(arrays) == len(list(little.path.rglob("zarr.json"))) - n_groups
 
 
 # ---- many shards
@@ -157,7 +162,7 @@ def test_writer__writes_more_than_one_shard_however_rows_come_in(
 ) -> None:
     monkeypatch.setattr(schema, "ROWS_PER_CHUNK", 4)
     monkeypatch.setattr(schema, "ROWS_PER_SHARD", 8)
-    monkeypatch.setattr("mfdstore.writer._WINDOW_BYTES_PER_CHUNK", 2)
+    monkeypatch.setattr("mfdstore.layout._WINDOW_BYTES_PER_CHUNK", 2)
     monkeypatch.setattr("mfdstore.writer._TRANSPOSE_BYTES", 1)  # one byte of experiments at a time
     draw = np.random.default_rng(5)
     labels = draw.random((45, 19)) < 0.3

@@ -14,7 +14,8 @@ import pytest
 import zarr
 
 from mfdstore import schema
-from mfdstore.build import BuildReport, build_store
+from mfdstore.build.run import build_store
+from mfdstore.build.settings import BuildReport
 from mfdstore.errors import ConfigError, SourceError, StoreError
 from mfdstore.provenance import combine_digests, digest_values
 from mfdstore.store import Store

@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfdstore.dinucleotides import BLANK, encode_chromosome
 from mfdstore.schema import SPLITS
 from mfdstore.windows import (
     WindowTable,
     bins_touching,
-    bins_with_blank,
     split_by_blocks,
     split_by_chrom,
     tile,
 )
-from tests.oracles import naive_bases_read, naive_bins_touching, naive_codes
-from tests.strategies import Tiling, sequences, tilings, window_tables
+from tests.oracles import naive_bases_read, naive_bins_touching
+from tests.strategies import Tiling, tilings, window_tables
 
 
 @given(st.integers(0, 2000), st.integers(2, 300))
@@ -28,14 +26,6 @@ def test_tile__covers_the_chromosome_but_for_an_incomplete_bin(size: int, bin_si
     starts = tile(size, bin_size)
     assert starts.tolist() == [start for start in range(0, size, bin_size) if start + bin_size <= size]
     assert starts.dtype == np.int32
-
-
-@given(sequences(), st.integers(2, 9))
-def test_bins_with_blank__finds_bins_that_hold_a_blank(bases: str, bin_size: int) -> None:
-    found = bins_with_blank(encode_chromosome(bases.encode()), bin_size)
-    codes = [*naive_codes(bases), BLANK][: len(bases)]
-    expected = [BLANK in codes[start : start + bin_size] for start in tile(len(bases), bin_size)]
-    assert found.tolist() == expected
 
 
 @settings(max_examples=200)

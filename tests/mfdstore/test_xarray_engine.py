@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfdstore import schema
-from mfdstore.build import BuildReport, build_store
+from mfdstore.build.run import build_store
+from mfdstore.build.settings import BuildReport
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.store import Store
 from tests.mfdstore.conftest import Little

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfdstore.build import BuildSettings, Sources, build_store
+from mfdstore.build.run import build_store
+from mfdstore.build.settings import BuildSettings, Sources
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Batch, Loader, RamData
 from mfdstore.metadata import FactorTable

@@ -1,0 +1,182 @@
+"""Peaks to bits of tiled bins, and bits to runs and rows; the inner loops of a build, compiled by numba.
+
+A bitmap has one bit a bin of the whole genome, the first bin in the high bit. It is sparse, so what is kept
+of it are its runs: stretches [first, stop) of labelled bins. No loop holds the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def _compiled(kernel: Kernel) -> Kernel:
+    """Compile at the first call; nothing is cached on disk, where another user or version might find it."""
+    return cast(Kernel, numba.njit(nogil=True)(kernel))
+
+
+def new_bitmap(n_bins: int) -> NDArray[np.uint8]:
+    """Make an empty bitmap, shape ``(byte,)``: as long as whole words of 64 bins."""
+    return np.zeros(-(-n_bins // 64) * 8, np.uint8)
+
+
+def raster_peaks(
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    bitmap: NDArray[np.uint8],
+    *,
+    first_bin: int,
+    n_bins: int,
+    bin_size: int,
+    min_overlap: int,
+) -> None:
+    """Set the bits of the bins that a single peak overlaps by at least `min_overlap` bp.
+
+    Bin b of the chromosome is [b * B, (b + 1) * B). Its overlap with a peak [s, e) is the least of e - s, B,
+    e - b * B and (b + 1) * B - s, so the bins that reach the minimum are a run without holes.
+
+    Parameters
+    ----------
+    starts, ends
+        Peaks of one experiment on one chromosome, 0-based half-open bp, any order, shape ``(peak,)``.
+    bitmap
+        Changed in place, shape ``(byte,)``.
+    first_bin
+        Bit of the chromosome's first bin.
+    n_bins, bin_size
+        Of the chromosome's tiling; size in bp.
+    min_overlap
+        In bp, from 1 to `bin_size`.
+
+    Raises
+    ------
+    ValueError
+        If `min_overlap` cannot be reached by any bin, or the bitmap is too short.
+    """
+    if not 1 <= min_overlap <= bin_size:
+        raise ValueError(f"min_overlap {min_overlap} is not within 1 to the bin size, {bin_size}")
+    if first_bin < 0 or first_bin + n_bins > 8 * len(bitmap):
+        raise ValueError(f"bins {first_bin} to {first_bin + n_bins} are not in {8 * len(bitmap)} bits")
+    _raster(starts, ends, bitmap, first_bin, n_bins, bin_size, min_overlap)
+
+
+@_compiled
+def _raster(  # pragma: no cover - compiled
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    bitmap: NDArray[np.uint8],
+    first_bin: int,
+    n_bins: int,
+    bin_size: int,
+    min_overlap: int,
+) -> None:
+    for peak in range(len(starts)):
+        start, end = starts[peak], ends[peak]
+        if end - start < min_overlap:
+            continue
+        first = max((start + min_overlap + bin_size - 1) // bin_size - 1, 0)
+        last = min((end - min_overlap) // bin_size, n_bins - 1)
+        for bit in range(first_bin + first, first_bin + last + 1):
+            bitmap[bit >> 3] |= np.uint8(0x80 >> (bit & 7))
+
+
+def find_runs(bitmap: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Find the runs of set bits.
+
+    Returns
+    -------
+    First bit of each run and first bit behind it, ascending, shape ``(run,)`` each.
+    """
+    words = bitmap.view(np.uint64)
+    n_runs = _write_runs(words, bitmap, np.empty((2, 0), np.int32))
+    runs = np.empty((2, n_runs), np.int32)
+    _write_runs(words, bitmap, runs)
+    return runs[0], runs[1]
+
+
+@_compiled
+def _write_runs(  # pragma: no cover - compiled
+    words: NDArray[np.uint64], bitmap: NDArray[np.uint8], runs: NDArray[np.int32]
+) -> int:
+    """Write the runs where there is room for them, and count them."""
+    n_runs = 0
+    inside = False
+    write = runs.shape[1] > 0
+    for index in range(len(words)):
+        if words[index] == 0 and not inside:
+            continue
+        for bit in range(64 * index, 64 * index + 64):
+            held = (bitmap[bit >> 3] & (0x80 >> (bit & 7))) != 0
+            if held and not inside and write:
+                runs[0, n_runs] = bit
+            if inside and not held:
+                if write:
+                    runs[1, n_runs] = bit
+                n_runs += 1
+            inside = held
+    if inside:
+        if write:
+            runs[1, n_runs] = 64 * len(words)
+        n_runs += 1
+    return n_runs
+
+
+def cut_runs(
+    first: NDArray[np.int32], stop: NDArray[np.int32], begin: int, end: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Cut ascending runs to the bins [begin, end); what lies outside is left out."""
+    low, high = np.searchsorted(stop, begin, "right"), np.searchsorted(first, end, "left")
+    return np.clip(first[low:high], begin, end), np.clip(stop[low:high], begin, end)
+
+
+def to_windows(
+    first: NDArray[np.int32], stop: NDArray[np.int32], rank: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Turn runs of bins into runs of windows; those without a window are left out.
+
+    Parameters
+    ----------
+    first, stop
+        Of each run, in bins, shape ``(run,)``.
+    rank
+        How many bins before each are kept, shape ``(bin + 1,)``.
+    """
+    low, high = rank[first], rank[stop]
+    some = low < high
+    return low[some], high[some]
+
+
+@_compiled
+def set_in_rows(  # pragma: no cover - compiled
+    first: NDArray[np.int32], stop: NDArray[np.int32], rows: NDArray[np.uint8], byte: int, mask: int
+) -> None:
+    """Set one bit of one byte in all rows of the runs.
+
+    Parameters
+    ----------
+    first, stop
+        Of each run, counted from the first of the rows, shape ``(run,)``.
+    rows
+        Packed labels, changed in place, shape ``(window, label_byte)``.
+    byte, mask
+        Which bit.
+    """
+    for run in range(len(first)):
+        for row in range(first[run], stop[run]):
+            rows[row, byte] |= np.uint8(mask)
+
+
+@_compiled
+def set_in_line(  # pragma: no cover - compiled
+    first: NDArray[np.int32], stop: NDArray[np.int32], line: NDArray[np.uint8]
+) -> None:
+    """Set all bits of the runs in packed bits, the first in the high bit, shape ``(window_byte,)``."""
+    for run in range(len(first)):
+        for bit in range(first[run], stop[run]):
+            line[bit >> 3] |= np.uint8(0x80 >> (bit & 7))

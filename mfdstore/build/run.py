@@ -1,0 +1,226 @@
+"""A build from its sources to its name: one stage after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mfdstore import layout, schema
+from mfdstore.build import labels
+from mfdstore.build.bins import bin_tasks
+from mfdstore.build.crew import Crew, gather_crew
+from mfdstore.build.once import Task, do_once
+from mfdstore.build.peaks import PeakFile, Runs, collect, files_at_once, peak_tasks
+from mfdstore.build.plan import Plan, make_plan
+from mfdstore.build.sequence import sequence_tasks
+from mfdstore.build.settings import BuildCounts, BuildReport, BuildSettings, Resources, Sources
+from mfdstore.errors import ConfigError, SourceError
+from mfdstore.genomes import some
+from mfdstore.provenance import versions
+from mfdstore.publish import resumed
+from mfdstore.sources.fasta import open_fasta
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how much of it is done, and how much there is."""
+
+STAGES = ("sources", "peak files", "sequence", "bins", "labels by window", "labels by experiment", "digests")
+
+
+def build_store(
+    sources: Sources,
+    out: Path,
+    settings: BuildSettings,
+    on_progress: Progress = lambda stage, done, total: None,
+    resources: Resources | None = None,
+) -> BuildReport:
+    """Build a store from files and publish it under `out`.
+
+    A build that was killed is continued by the same call; what changed of its sources in between is done again.
+
+    Parameters
+    ----------
+    sources, settings
+        What decides the store's bytes.
+    out
+        Name to publish it under.
+    on_progress
+        Told of each stage.
+    resources
+        What the build may take of the machine.
+
+    Raises
+    ------
+    SourceError
+        If a source is not what it should be; see the readers.
+    ConfigError
+        If the settings leave nothing to build or a split without windows, or no scheduler answers.
+    StoreError
+        If `out` exists, is being built by another process, or cannot be written.
+    """
+    resources = resources or Resources()
+    clock = _Clock(on_progress)
+    with (
+        resumed(out) as folder,
+        clock.stage("sources"),
+        open_fasta(sources.fasta, folder / "scratch" / "fasta") as fasta,
+    ):
+        plan = make_plan(sources, settings, fasta)
+        with gather_crew(resources.scheduler, resources.n_jobs) as crew:
+            digest, counts = _build(plan, folder, crew, resources, clock)
+    return BuildReport(out, digest, counts, clock.seconds)
+
+
+class _Clock:
+    """Tells progress by stage and notes how long each took; what runs within another stage is not counted twice."""
+
+    def __init__(self, on_progress: Progress) -> None:
+        self._on_progress = on_progress
+        self._stack: list[tuple[str, float]] = []
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what is done until the block ends to a stage."""
+        self._switch()
+        self._stack.append((name, time.perf_counter()))
+        try:
+            yield
+        finally:
+            self._switch()
+            self._stack.pop()
+
+    def tell(self, done: int, total: int) -> None:
+        """Tell how much of the stage is done."""
+        self._on_progress(self._stack[-1][0], done, total)
+
+    def _switch(self) -> None:
+        now = time.perf_counter()
+        if self._stack:
+            name, since = self._stack[-1]
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - since
+            self._stack = [(stage, now) for stage, _ in self._stack]
+
+
+def _build(
+    plan: Plan, folder: Path, crew: Crew, resources: Resources, clock: _Clock
+) -> tuple[str, BuildCounts]:
+    root = layout.create_root(folder / "store")
+    do = partial(do_once, folder)
+
+    def run(stage: str, tasks: Sequence[Task], at_once: int | None = None) -> list[Any]:
+        with clock.stage(stage):
+            clock.tell(0, len(tasks))
+            return crew.run(
+                do, tasks, at_once=at_once, on_done=lambda done: clock.tell(done, len(tasks))
+            )
+
+    tiling = plan.tiling
+    # peaks first: what may be wrong with sources is mostly found there
+    at_once = files_at_once(plan, resources.bytes_per_task, crew.n_jobs)
+    files = collect(plan, run("peak files", peak_tasks(plan), at_once))
+    for chrom, size in zip(tiling.chroms, tiling.sizes, strict=True):
+        layout.create_codes(root, chrom, size)
+    run("sequence", sequence_tasks(plan))
+    bins = bin_tasks(plan, files, folder)
+    found = run("bins", bins)
+    counts = _count(plan, files, found)
+    _check_counts(plan, counts)
+
+    chromosomes = tuple(task.arguments[1] for task in bins)
+    kept = labels.Kept(
+        folder, chromosomes, tuple(value["counts"]["windows"] for value in found), tiling.bin_size
+    )
+    kept.write_rank(tiling.n_bins)
+    runs, n_windows, n_experiments = Runs.of(folder, files), kept.n_windows, len(plan.factors)
+    key = labels.labels_key([task.key for task in bins], folder / labels.RANK_FILE)
+    layout.create_label_bits(root, n_windows, n_experiments)
+    layout.create_label_bits_by_experiment(root, n_windows, n_experiments)
+    width = plan.n_label_bytes
+    run("labels by window", labels.row_tasks(runs, n_windows, width, key, resources.bytes_per_task))
+    run("labels by experiment", labels.line_tasks(runs, n_windows, key))
+
+    digests = kept.write_coordinates(root) | layout.write_factors(root, plan.factors)
+    with clock.stage("digests"):
+        large = [schema.LABEL_BITS, schema.LABEL_BITS_BY_EXPERIMENT]
+        large += [f"{schema.SEQUENCE}/{chrom}" for chrom in tiling.chroms]
+        clock.tell(0, len(large))
+        values = crew.run(
+            partial(labels.digest_array, folder), large, on_done=lambda done: clock.tell(done, len(large))
+        )
+        digests |= dict(zip(large, values, strict=True))
+        digest = layout.finish(
+            folder / "store",
+            factors=plan.factors,
+            chroms=tiling.chroms,
+            chrom_sizes=tiling.sizes,
+            n_windows=n_windows,
+            digests=digests,
+            attributes=_attributes(plan, files, counts),
+        )
+    return digest, counts
+
+
+def _count(plan: Plan, files: Mapping[str, PeakFile], bins: Sequence[Any]) -> BuildCounts:
+    counts = BuildCounts(experiments=len(files), metadata=dict(plan.table.counts))
+    counts.metadata["rows_without_peak_file"] = len(plan.table.factors) - len(files)
+    counts.peaks = sum(file.n_intervals for file in files.values())
+    counts.peaks_on_other_sequences = counts.peaks - sum(file.n_here for file in files.values())
+    for value in bins:
+        for name, number in value["counts"].items():
+            setattr(counts, name, getattr(counts, name) + number)
+        for split, number in value["by_split"].items():
+            counts.windows_by_split[split] = counts.windows_by_split.get(split, 0) + number
+    return counts
+
+
+def _check_counts(plan: Plan, counts: BuildCounts) -> None:
+    sources, settings = plan.sources, plan.settings
+    if counts.windows == 0:
+        raise SourceError(
+            sources.peaks,
+            found=f"no bin left of {counts.bins:,} bins of {settings.bin_size:,} bp: "
+            f"{counts.bins_below_min_experiments:,} are labelled by fewer than {settings.min_experiments} experiments, "
+            f"{counts.bins_with_blank:,} hold an unknown base, {counts.bins_blacklisted:,} are blacklisted",
+            expected="at least one window",
+            remedy="Lower --min-experiments or --bin-size, or check that peaks and FASTA are of one assembly.",
+        )
+    empty = [split for split in ("train", "valid", "test") if counts.windows_by_split.get(split, 0) == 0]
+    if empty:
+        raise ConfigError(
+            "the splits",
+            found=f"no window for {' and '.join(empty)} on {some(plan.tiling.chroms)}",
+            expected="windows in train, valid and test",
+            remedy="Choose a narrower --gap or other --block-fractions."
+            if settings.blocks
+            else "Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
+        )
+
+
+def _attributes(plan: Plan, files: Mapping[str, PeakFile], counts: BuildCounts) -> dict[str, Any]:
+    settings, blacklist = plan.settings, plan.blacklist
+    return {
+        "genome": settings.genome,
+        "bin_size": settings.bin_size,
+        "min_overlap": settings.min_overlap,
+        "min_experiments": settings.min_experiments,
+        "provenance": {
+            "settings": asdict(settings),
+            "fasta": asdict(plan.fasta_file),
+            "tables": [asdict(file) for file in plan.table.files],
+            "blacklist": asdict(blacklist.file) if blacklist else None,
+            "peaks": {
+                name: {
+                    key: value for key, value in asdict(file).items() if key not in ("n_here", "n_runs")
+                }
+                for name, file in files.items()
+            },
+            "empty_columns": list(plan.table.empty_columns),
+            "counts": asdict(counts),
+            "versions": versions(),
+        },
+    }
