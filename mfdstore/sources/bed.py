@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mfdstore.errors import SourceError
 from mfdstore.genomes import Genome, some
 from mfdstore.provenance import SourceFile, describe_bytes
-from mfdstore.sources.fasta import GZIP_MAGIC
+from mfdstore.sources.fasta_text import GZIP_MAGIC
 
 PEAK_ENDINGS: Final = tuple(
     f".{kind}{packed}" for kind in ("bed", "narrowPeak", "broadPeak") for packed in ("", ".gz")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfdstore.errors import SourceError
-from mfdstore.sources import fasta as fasta_module
+from mfdstore.sources import fasta_text
 from mfdstore.sources.fasta import open_fasta
 from tests.worlds import write_fasta
 
@@ -239,8 +239,35 @@ def test_read_names__finds_each_header_however_the_file_is_cut(
         return  # an empty file is refused before its names are read
     path.write_text("\n".join(kept) + ("\n" if piece % 2 else ""))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fasta_module, "_SCAN_BYTES", piece)
-        assert fasta_module._read_names(path) == expected
+        patch.setattr(fasta_text, "_SCAN_BYTES", piece)
+        assert fasta_text.read_names(path) == expected
+
+
+@given(
+    sequences=st.lists(
+        st.lists(st.text("ACGTN", min_size=1, max_size=9), min_size=1, max_size=4), max_size=6
+    ),
+    end=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+    piece=st.integers(1, 30),
+)
+def test_open_fasta__gzip_is_unpacked_right_however_it_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, sequences: list[list[str]], end: str, last: bool, piece: int
+) -> None:
+    if not sequences:
+        return  # an empty file is refused
+    names = [f"s{index}" for index in range(len(sequences))]
+    lines = [line for name, part in zip(names, sequences, strict=True) for line in (f">{name} x", *part)]
+    path = tmp_path_factory.getbasetemp() / "cut.fa.gz"
+    path.write_bytes(gzip.compress((end.join(lines) + (end if last else "")).encode()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fasta_text, "_SCAN_BYTES", piece)
+        with open_fasta(path) as fasta:
+            whole = {name: "".join(part) for name, part in zip(names, sequences, strict=True)}
+            assert fasta.sizes == {name: len(bases) for name, bases in whole.items()}
+            for name, bases in whole.items():
+                assert fasta.bases(name) == bases.encode()
+                assert fasta.bases(name, 1, len(bases)) == bases[1:].encode()
 
 
 @pytest.mark.parametrize("packing", ["plain", "gzip", "bgzf"])

@@ -1,0 +1,202 @@
+"""The text of FASTA files, plain or compressed: its first line, its headers, its bases, and its faults."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Final
+
+from mfdstore.errors import FULL_DISK, SourceError
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+_SCAN_BYTES: Final = 1 << 24
+"""Read at a time when the names are looked for; longer than any header line."""
+_LINE_ENDS: Final = b"\r\n"
+DAMAGE: Final = (OSError, EOFError, zlib.error)
+"""What Python's gzip raises on a file that is damaged or breaks off."""
+
+
+def read_head(path: Path) -> bytes:
+    """Read the first bytes of a file, which tell its kind.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or is empty.
+    """
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(4096)
+    except OSError as error:
+        raise SourceError(
+            path,
+            found=f"no readable file ({error.strerror})",
+            expected="a FASTA file",
+            remedy="Check the path given to --fasta.",
+        ) from error
+    if not head:
+        raise SourceError(path, found="an empty file", expected="a FASTA file", remedy="Download it again.")
+    return head
+
+
+def is_bgzf(head: bytes) -> bool:
+    """Say whether a gzip member carries the extra field ``BC`` of a BGZF block."""
+    return len(head) >= 16 and head[3] & 4 != 0 and head[12:14] == b"BC"
+
+
+def open_text(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open a file for reading what it says, compressed or not."""
+    if read_head(path).startswith(GZIP_MAGIC):
+        return gzip.open(path, "rb")
+    return path.open("rb")
+
+
+def check_first_line(path: Path, text: bytes) -> None:
+    """Refuse text that does not begin with a header."""
+    first = text.split(b"\n", 1)[0]
+    if not first.startswith(b">"):
+        raise SourceError(
+            path,
+            line=1,
+            found=repr(first[:40].decode("ascii", "replace")),
+            expected="a line that starts with '>'",
+            remedy="Give --fasta a FASTA file; 2bit and GenBank files must be converted first.",
+        )
+
+
+def damaged(path: Path, found: str, line: int | None = None) -> SourceError:
+    """Describe a file that is not whole."""
+    return SourceError(
+        path,
+        line=line,
+        found=found,
+        expected="a whole FASTA file",
+        remedy="Download it again; remove a .fai or .gzi beside it that belongs to another file.",
+    )
+
+
+def read_names(path: Path) -> dict[str, int]:
+    """Read all names and the line of each, a large piece at a time."""
+    names: dict[str, int] = {}
+    line, rest = 1, b"\n"  # as if a line ended before the file, so that every header follows a line's end
+    try:
+        with open_text(path) as handle:
+            while piece := handle.read(_SCAN_BYTES):
+                text = rest + piece
+                at = text.find(b"\n>")
+                done = 0
+                while at >= 0 and (end := text.find(b"\n", at + 1)) >= 0:
+                    line += text.count(b"\n", done, at)
+                    _add_name(path, names, text[at + 2 : end], line)
+                    done, at = at, text.find(b"\n>", end)
+                # keep what may be the beginning of a header; count the lines before it
+                keep = at if at >= 0 else len(text) - 1
+                line += text.count(b"\n", done, keep)
+                rest = text[keep:]
+            if rest.startswith(b"\n>"):
+                _add_name(path, names, rest[2:], line)
+    except DAMAGE as error:
+        raise damaged(path, f"a file that breaks off or is damaged ({error})") from error
+    return names
+
+
+def _add_name(path: Path, names: dict[str, int], header: bytes, line: int) -> None:
+    """Note the name in a header line (without its ``>``); complain if there is none or it is known."""
+    words = header.split()
+    name = words[0].decode("utf-8", "replace") if words and not header[:1].isspace() else ""
+    if "\ufffd" in name:
+        raise SourceError(
+            path,
+            line=line,
+            found=f"sequence name {name[:60]!r}, which is no text",
+            expected="names in UTF-8",
+            remedy="Rename the sequence, or save the file as UTF-8.",
+        )
+    if not name or name in names:
+        raise SourceError(
+            path,
+            line=line,
+            found=f"sequence name {name!r} a second time" if name else "a sequence without a name",
+            expected="one name for each sequence",
+            remedy="Rename or remove it.",
+        )
+    names[name] = line
+
+
+def find_fault(path: Path) -> SourceError:
+    """Read line by line for what keeps a file from being indexed."""
+    width = short = 0
+    name = ""
+    try:
+        with open_text(path) as handle:
+            for number, line in enumerate(handle, start=1):
+                if line.startswith(b">"):
+                    if name and not width:
+                        return damaged(path, f"sequence {name} without a base", number - 1)
+                    name, width, short = line[1:].split()[0].decode("utf-8", "replace"), 0, 0
+                    continue
+                length = len(line.rstrip())
+                if (short and length) or (width and length > width):
+                    return damaged(path, f"lines of different lengths in sequence {name}", short or number)
+                width = width or length
+                short = number if length < width else short
+    except DAMAGE as error:
+        return damaged(path, f"a file that breaks off or is damaged ({error})")
+    if name and not width:
+        return damaged(path, f"sequence {name} without a base", number)
+    return damaged(path, "text that cannot be indexed")
+
+
+def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
+    """Write the bases of a gzip file one after another, without headers and line ends.
+
+    Returns
+    -------
+    Where the bases of each sequence begin in what was written, and where they end.
+
+    Raises
+    ------
+    SourceError
+        If the file is truncated, damaged, or not FASTA.
+    """
+    names: dict[str, int] = {}
+    bounds: list[int] = []
+    n_read = written = 0
+    line, rest = 1, b"\n"  # as in `read_names`
+    try:
+        with gzip.open(path, "rb") as packed, unpacked.open("wb") as bases:
+            while piece := packed.read(_SCAN_BYTES):
+                if not n_read:
+                    check_first_line(path, piece)
+                n_read += len(piece)
+                text = rest + piece
+                done = counted = 0
+                at = text.find(b"\n>")
+                while at >= 0 and (end := text.find(b"\n", at + 1)) >= 0:
+                    written += bases.write(text[done:at].translate(None, _LINE_ENDS))
+                    line += text.count(b"\n", counted, at)
+                    _add_name(path, names, text[at + 2 : end], line)
+                    bounds.append(written)
+                    done, counted, at = end, at, text.find(b"\n>", end)
+                keep = at if at >= 0 else len(text) - 1
+                written += bases.write(text[done:keep].translate(None, _LINE_ENDS))
+                line += text.count(b"\n", counted, keep)
+                rest = text[keep:]
+            if rest.startswith(b"\n>"):
+                _add_name(path, names, rest[2:], line)
+                bounds.append(written)
+            else:
+                written += bases.write(rest.translate(None, _LINE_ENDS))
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise
+        raise damaged(path, f"a gzip file that breaks off or is damaged ({error})") from error
+    if not names:
+        raise SourceError(path, found="an empty file", expected="a FASTA file", remedy="Download it again.")
+    spans = dict(zip(names, pairwise([*bounds, written]), strict=True))
+    for name, (begin, end) in spans.items():
+        if begin == end:
+            raise damaged(path, f"sequence {name} without a base", names[name])
+    return spans
