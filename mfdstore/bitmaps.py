@@ -94,35 +94,36 @@ def find_runs(bitmap: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.
     First bit of each run and first bit behind it, ascending, shape ``(run,)`` each.
     """
     words = bitmap.view(np.uint64)
-    n_runs = _write_runs(words, bitmap, np.empty((2, 0), np.int32))
-    runs = np.empty((2, n_runs), np.int32)
-    _write_runs(words, bitmap, runs)
-    return runs[0], runs[1]
+    # a run that begins is a set bit behind one that is not: there are no more runs than set bits
+    runs = np.empty((2, int(np.bitwise_count(words).sum())), np.int32)
+    n_runs = _write_runs(words, bitmap, runs)
+    return runs[0, :n_runs].copy(), runs[1, :n_runs].copy()
 
 
 @_compiled
 def _write_runs(  # pragma: no cover - compiled
     words: NDArray[np.uint64], bitmap: NDArray[np.uint8], runs: NDArray[np.int32]
 ) -> int:
-    """Write the runs where there is room for them, and count them."""
+    """Write the runs, and count them; words and bytes all of one kind are gone through in one step."""
     n_runs = 0
     inside = False
-    write = runs.shape[1] > 0
     for index in range(len(words)):
         if words[index] == 0 and not inside:
             continue
-        for bit in range(64 * index, 64 * index + 64):
-            held = (bitmap[bit >> 3] & (0x80 >> (bit & 7))) != 0
-            if held and not inside and write:
-                runs[0, n_runs] = bit
-            if inside and not held:
-                if write:
-                    runs[1, n_runs] = bit
-                n_runs += 1
-            inside = held
+        for byte in range(8 * index, 8 * index + 8):
+            held = bitmap[byte]
+            if held == (0xFF if inside else 0):
+                continue
+            for bit in range(8):
+                if ((held >> (7 - bit)) & 1) != inside:
+                    inside = not inside
+                    if inside:
+                        runs[0, n_runs] = 8 * byte + bit
+                    else:
+                        runs[1, n_runs] = 8 * byte + bit
+                        n_runs += 1
     if inside:
-        if write:
-            runs[1, n_runs] = 64 * len(words)
+        runs[1, n_runs] = 64 * len(words)
         n_runs += 1
     return n_runs
 
