@@ -133,6 +133,8 @@ def cut_runs(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Cut ascending runs to the bins [begin, end); what lies outside is left out."""
     low, high = np.searchsorted(stop, begin, "right"), np.searchsorted(first, end, "left")
+    if begin >= end:  # no bin, though it may lie within a run
+        high = low
     return np.clip(first[low:high], begin, end), np.clip(stop[low:high], begin, end)
 
 
