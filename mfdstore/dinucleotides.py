@@ -16,16 +16,12 @@ DINUCLEOTIDES: Final = tuple(first + second for first in BASES for second in BAS
 N_CODES: Final = len(DINUCLEOTIDES)
 BLANK: Final = 16
 
-_UNKNOWN: Final = 4
-_BASE_INDEX: Final = np.full(256, _UNKNOWN, np.uint8)
-for _index, _base in enumerate(BASES):
-    _BASE_INDEX[ord(_base)] = _BASE_INDEX[ord(_base.lower())] = _index
-
-# pair (i, j) of base indices, at 5 * i + j, to its code
-_PAIR_CODE: Final = np.full(25, BLANK, np.uint8)
-for _first in range(4):
-    for _second in range(4):
-        _PAIR_CODE[5 * _first + _second] = 4 * _first + _second
+# index of each base for `bytes.translate`; with 16 for an unknown one, 4 i + j is below 16 just where both are known
+_UNKNOWN: Final = 16
+_BASE_INDEX: Final = bytes(
+    BASES.index(chr(letter).upper()) if chr(letter).upper() in BASES and chr(letter).isascii() else _UNKNOWN
+    for letter in range(256)
+)
 
 REVERSE_COMPLEMENT: Final = np.array(
     [4 * (3 - code % 4) + (3 - code // 4) for code in range(N_CODES)] + [BLANK], np.uint8
@@ -50,13 +46,14 @@ def encode_bases(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uin
     >>> encode_bases(b"ACgTN").tolist()
     [1, 6, 11, 16]
     """
-    letters = bases if isinstance(bases, np.ndarray) else np.frombuffer(bases, np.uint8)
-    index = _BASE_INDEX[letters]
+    letters = bases.tobytes() if isinstance(bases, np.ndarray) else bases
+    index = np.frombuffer(letters.translate(_BASE_INDEX), np.uint8)
     if index.size < 2:
         return np.empty(0, np.uint8)
-    pair = index[:-1] * np.uint8(5)
-    pair += index[1:]
-    return np.asarray(_PAIR_CODE[pair])
+    codes = index[:-1] << np.uint8(2)
+    codes += index[1:]
+    np.minimum(codes, np.uint8(BLANK), out=codes)
+    return codes
 
 
 def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ from mfdstore.metadata import Factor, FactorTable
 from mfdstore.provenance import combine_digests, digest_values
 from mfdstore.schema import n_bytes
 
-_CODECS: Final = (ZstdCodec(level=3), Crc32cCodec())
+_CODECS: Final = (ZstdCodec(level=2), Crc32cCodec())
 _CODES_PER_CHUNK: Final = 1 << 20
 _VALUES_PER_CHUNK: Final = 1 << 18
 _WINDOW_BYTES_PER_CHUNK: Final = 1 << 16
