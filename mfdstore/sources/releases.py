@@ -86,10 +86,6 @@ class Release:
         """Address of the list of digests beside the FASTA."""
         return f"{sites.ucsc}/goldenPath/{self.name}/bigZips/md5sum.txt"
 
-    def sizes_address(self, sites: Sites) -> str:
-        """Address of the lengths of all its sequences."""
-        return f"{sites.ucsc}/goldenPath/{self.name}/bigZips/{self.name}.chrom.sizes"
-
     def blacklist_address(self, sites: Sites) -> str:
         """Address of the blacklist."""
         return f"{sites.blacklist}/lists/{self.name}-blacklist.v2.bed.gz"
