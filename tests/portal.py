@@ -251,7 +251,8 @@ class Portal:
     """The tables and files of a folder of sources, served as the ENCODE portal does.
 
     Change `metadata`, `report` or `states` and the next request sees it. `states` holds the status of files, and what
-    replaces them, that no longer stand in `metadata`.
+    replaces them, that no longer stand in `metadata`. As in the portal's own tables, `metadata` has addresses at the
+    portal's own name, whatever mirror serves it.
     """
 
     served: Loopback
@@ -270,7 +271,6 @@ class Portal:
         portal = cls(served, metadata, reported)
         for row in metadata:
             name = f"{row['File accession']}.bed.gz"
-            row["File download URL"] = served.url(portal.download_path(row["File accession"]))
             portal.put(row["File accession"], (sources / "peaks" / name).read_bytes())
         served.tables |= {"/metadata/": portal.answer_metadata, "/report.tsv": portal.answer_report}
         return portal

@@ -84,4 +84,10 @@ def cached(
         registry={wanted.path.name: wanted.digest},
         urls={wanted.path.name: wanted.address},
     )
-    return Path(files.fetch(wanted.path.name, downloader=fetch))
+    log_of_pooch = pooch.get_logger()
+    level = log_of_pooch.level
+    log_of_pooch.setLevel(logging.WARNING)  # it writes to stderr of its own accord
+    try:
+        return Path(files.fetch(wanted.path.name, downloader=fetch))
+    finally:
+        log_of_pooch.setLevel(level)

@@ -209,6 +209,7 @@ class _Part:
                     if have > most:
                         break
                     handle.write(block)
+                    handle.flush()  # what came is not lost if this process is killed
                     on_bytes(have, wanted.size or total or 0)
             if have > most:
                 self.discard()
