@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from mfdstore.errors import ConfigError
-from mfdstore.fetch.encode import fetch_encode
+from mfdstore.fetch.encode import fetch_encode, find_pinned
 from mfdstore.fetch.genome import fetch_genome, genome_folder
-from mfdstore.fetch.plan import METADATA, PEAKS, REPORT, EncodePlan, Request, plan_encode
+from mfdstore.fetch.plan import METADATA, PEAKS, REPORT, Request, plan_encode
 from mfdstore.genomes import Genome, usual_name
 from mfdstore.sources.bed import peak_stem
 from mfdstore.sources.downloads import check_name
@@ -88,6 +88,8 @@ def complete_sources(
 ) -> CompleteSources:
     """Fetch what was not given: the genome with its blacklist, and the default selection of peak files.
 
+    What an earlier build fetched is taken as it is: the portal is asked again by `fetch_encode` only.
+
     A FASTA that is fetched holds more than chromosomes (alternative and unplaced sequences): then the primary
     chromosomes are built, unless others were chosen.
 
@@ -119,7 +121,8 @@ def complete_sources(
         return CompleteSources(fasta, given.peaks, given.metadata, given.report, blacklist, chroms)
     folder = peaks_folder(cache, genome)
     request = Request(genome, report=given.report)
-    fetch_encode(folder, request, Portal(web, sites.portal), jobs=jobs, on_progress=on_progress)
+    if find_pinned(folder, request) is None:
+        fetch_encode(folder, request, Portal(web, sites.portal), jobs=jobs, on_progress=on_progress)
     report = given.report or folder / REPORT
     return CompleteSources(
         fasta,
@@ -192,14 +195,14 @@ def foresee(
             fetched += packed + n_bases
     if given.peaks is None or given.metadata is None:
         folder = peaks_folder(cache, genome)
-        plan: EncodePlan = plan_encode(
-            folder,
-            Request(genome, report=given.report),
-            Portal(web, sites.portal),
-            on_progress=on_progress,
-        )
-        n_experiments, packed_peaks = len(plan.files), plan.n_bytes
-        if plan.lacking:
+        request = Request(genome, report=given.report)
+        pinned = find_pinned(folder, request)
+        if pinned is not None:
+            n_experiments = len(pinned.files)
+            packed_peaks = sum(file.size or 0 for file in pinned.files)
+        else:
+            plan = plan_encode(folder, request, Portal(web, sites.portal), on_progress=on_progress)
+            n_experiments, packed_peaks = len(plan.files), plan.n_bytes
             downloads["peak files"], folders["peak files"] = plan.n_lacking_bytes, folder
             fetched += plan.n_lacking_bytes
     else:

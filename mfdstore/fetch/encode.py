@@ -12,9 +12,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from mfdstore.errors import ConfigError, DownloadError
 from mfdstore.fetch.manifest import Change, Manifest, PinnedFile
@@ -27,12 +30,15 @@ from mfdstore.fetch.plan import (
     Progress,
     Request,
     plan_encode,
+    selection_queries,
     wanted_file,
 )
 from mfdstore.genomes import some
 from mfdstore.sources.cache import held
-from mfdstore.sources.downloads import digest_file, download_all
+from mfdstore.sources.downloads import Wanted, digest_file, download_all, is_whole
 from mfdstore.sources.portal import Portal
+
+TABLES: Final = (METADATA, REPORT)
 
 
 @dataclass(frozen=True)
@@ -117,13 +123,35 @@ def fetch_encode(
         files = tuple(
             _pin(file, folder) if not file.md5 or file.size is None else file for file in plan.files
         )
-        tables = {name: folder / name for name in (METADATA, REPORT)}
+        tables = {name: folder / name for name in TABLES}
         digests = {
             name: digest_file(path, "md5").partition(":")[2] for name, path in tables.items() if path.exists()
         }
         Manifest(request.genome, plan.source, digests, files).write(folder)
         n_bytes = sum(file.size or 0 for file in files)
         return FetchReport(folder, len(files), len(lacking), n_bytes, plan.changes)
+
+
+def find_pinned(folder: Path, request: Request) -> Manifest | None:
+    """Give the manifest of a folder that holds what a selection fetched before, all of it and unchanged.
+
+    So that what is built from the folder does not change under it: the portal writes some cells in another order each
+    time.
+
+    Raises
+    ------
+    SourceError
+        If the manifest is damaged.
+    """
+    manifest = Manifest.read(folder)
+    if manifest is None or manifest.source.get("queries") != list(selection_queries(request)):
+        return None
+    tables = [
+        Wanted("", folder / name, f"md5:{md5}") for name, md5 in manifest.tables.items() if name in TABLES
+    ]
+    wanted = [*tables, *(wanted_file(file, folder) for file in manifest.files)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return manifest if all(pool.map(is_whole, wanted)) else None
 
 
 def _pin(file: PinnedFile, folder: Path) -> PinnedFile:

@@ -185,13 +185,15 @@ def _metadata(request: Request, portal: Portal) -> tuple[bytes, dict[str, Any], 
             for name in sorted(lacking)
         ]
         return content, {"kind": "files", "queries": list(listed.queries)}, unlisted
-    release = find_release(request.genome)
-    queries = (
-        select(request.selection, request.genome)
-        if release is not None
-        else write_queries(request.selection, request.genome, None)
-    )
+    queries = selection_queries(request)
     return portal.metadata(queries), {"kind": "selection", "queries": list(queries)}, []
+
+
+def selection_queries(request: Request) -> tuple[str, ...]:
+    """Write the selection of a request as the portal's queries; a genome of the user's own goes by its name."""
+    if find_release(request.genome) is not None:
+        return select(request.selection, request.genome)
+    return write_queries(request.selection, request.genome, None)
 
 
 def _restrict(metadata: bytes, accessions: frozenset[str]) -> tuple[bytes, frozenset[str]]:

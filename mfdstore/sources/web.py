@@ -212,7 +212,7 @@ class Web:
         ) as error:
             raise DownloadError(
                 address,
-                found=f"{_words(type(error).__name__)} ({_innermost(error)})",
+                found=f"an address or answer that cannot be used ({_innermost(error)})",
                 expected="an answer over http or https",
                 remedy="Check the address, and the certificates of this machine.",
             ) from error
@@ -345,12 +345,3 @@ def _innermost(error: BaseException) -> str:
     if isinstance(seen, OSError) and seen.strerror:
         return seen.strerror
     return str(seen)[:200] or type(seen).__name__
-
-
-def _words(name: str) -> str:
-    """Spell a class name as words.
-
-    >>> _words("TooManyRedirects")
-    'too many redirects'
-    """
-    return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()

@@ -523,6 +523,8 @@ def test_complete_sources__everything(
     n = len(paper_like.accessions) - 1
     assert len(list(found.peaks.iterdir())) == n
     assert len(paper_like.downloads()) == n
+    # what is built is not changed by what the portal says since
+    assert [len(served.requests(path)) for path in ("/metadata/", "/report.tsv", FASTA_PATH)] == [2, 1, 1]
     assert found.metadata.parent == peaks_folder(cache, "simulated") == cache / "encode" / "simulated"
     assert found.chroms == tuple(little[0].assembly.sizes)
     sources = Sources(found.fasta, found.peaks, found.metadata, found.report, found.blacklist)
@@ -530,6 +532,18 @@ def test_complete_sources__everything(
     built = build_store(sources, tmp_path / "x.zarr", settings)
     assert built.counts.experiments == n
     assert built.counts.bins_blacklisted > 0
+
+
+@pytest.mark.parametrize("damaged", ["metadata.tsv", "peaks"])
+def test_complete_sources__mends_what_is_damaged(
+    little: tuple[Release, Sites], paper_like: Place, served: Loopback, tmp_path: Path, damaged: str
+) -> None:
+    found = complete_sources(Given(), "sim1", tmp_path, web=Web(QUICK), sites=little[1])
+    path = found.metadata if damaged == "metadata.tsv" else next(found.peaks.iterdir())
+    before = path.read_bytes()
+    path.write_bytes(before[:-1])
+    complete_sources(Given(), "sim1", tmp_path, web=Web(QUICK), sites=little[1])
+    assert path.read_bytes() == before
 
 
 def test_complete_sources__what_is_given_is_not_fetched(
@@ -566,7 +580,9 @@ def test_foresee(little: tuple[Release, Sites], paper_like: Place, served: Loopb
     assert told.n_bins == sum(size // 128 for size in release.assembly.sizes.values())
     assert not cache.exists()
     found = complete_sources(Given(), "sim1", cache, web=web, sites=sites)
+    served.asked.clear()
     told = foresee(Given(chroms=("1",)), "sim1", cache, web=web, sites=sites, bin_size=128)
+    assert served.asked == []
     assert (told.downloads, told.fetched_bytes) == ({}, 0)
     assert told.n_bases == release.assembly.sizes["chr1"]
     served.asked.clear()
