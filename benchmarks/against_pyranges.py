@@ -188,12 +188,13 @@ def main() -> None:
     }
     compare_builds(store, usual)
     first = builds["mfdstore build"]
+    n_peaks = round(statistics.mean(len(table) for table in tables))
     lines = [
         "# Against pyranges",
         "",
         *describe_machine("numpy", "numba", "pyranges", "pandas", "scipy", "h5py", "zarr"),
         f"Load average {os.getloadavg()[0]:.1f} at the end. {len(files)} files of {options.sources.name} of the "
-        f"published size, {round(statistics.mean(len(table) for table in tables)):,} peaks each on average, {tiling.n_bins:,} bins.",
+        f"published size, {n_peaks:,} peaks each on average, {tiling.n_bins:,} bins.",
         "",
         "Labels of peaks in memory, median over the files, answers equal in every bin:",
         "",
@@ -201,8 +202,8 @@ def main() -> None:
         "|---|---:|---:|",
         *(f"| {name} | {1e3 * seconds:.2f} | {seconds / ours:.1f} |" for name, seconds in medians.items()),
         "",
-        "The whole build, one run of each, two jobs; the same windows, the same labels in every bit. Memory is private, of "
-        "the process and its workers together.",
+        "The whole build, one run of each, two jobs; the same windows, the same labels in every bit. Memory is "
+        "private, of the process and its workers together.",
         "",
         "| way | s | times mfdstore | memory, GB |",
         "|---|---:|---:|---:|",

@@ -1,9 +1,9 @@
-"""The command `mfdstore`: simulate, build, info, verify."""
+"""The command `mfdstore`: genomes, fetch, simulate, build, info, verify."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import add_version, err, explained, out, progress_bars
+from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
+from cli.fetch_commands import Cache, add_fetch_commands, make_web, print_forecast
 from cli.store_tables import describe_store, print_build, print_info, print_path
 
 app = typer.Typer(
@@ -31,30 +32,40 @@ _FILES, _BINS, _SPLITS, _COMPUTING = "Files", "Bins and filters", "Splits", "Com
 
 
 add_version(app, "mfdstore")
+add_fetch_commands(app)
 
 
 @app.command()
 def build(
     context: typer.Context,
     genome: Annotated[
-        str, typer.Option(help="Name of the assembly: hg38, hg19, mm10 or your own.", rich_help_panel=_FILES)
-    ],
-    fasta: Annotated[
-        Path, typer.Option(help="Reference genome: FASTA, plain, gzip or BGZF.", rich_help_panel=_FILES)
-    ],
-    peaks: Annotated[
-        Path,
+        str,
         typer.Option(
-            help="Folder of peak files named by accession: X.bed, X.narrowPeak or X.broadPeak, plain or .gz.",
-            rich_help_panel=_FILES,
+            help="Name of the assembly: hg38, hg19, mm10, mm39 or your own.", rich_help_panel=_FILES
         ),
-    ],
-    metadata: Annotated[
-        Path, typer.Option(help="The ENCODE portal's metadata.tsv of these files.", rich_help_panel=_FILES)
     ],
     output: Annotated[
         Path, typer.Option("--out", help="Store to create; must not exist yet.", rich_help_panel=_FILES)
     ],
+    fasta: Annotated[
+        Path | None,
+        typer.Option(
+            help="Reference genome: FASTA, plain, gzip or BGZF. If not given, it is fetched into the cache.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    peaks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of peak files named by accession: X.bed, X.narrowPeak or X.broadPeak, plain or .gz. "
+            "If not given, the default selection of `fetch encode` is fetched into the cache.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="The ENCODE portal's metadata.tsv of these files.", rich_help_panel=_FILES),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +82,8 @@ def build(
     chroms: Annotated[
         str,
         typer.Option(
-            help="Chromosomes to build, separated by commas; all of the FASTA if not given.",
+            help="Chromosomes to build, separated by commas; all of the FASTA if not given, the primary ones "
+            "if it is fetched.",
             rich_help_panel=_FILES,
         ),
     ] = "",
@@ -136,16 +148,31 @@ def build(
             rich_help_panel=_COMPUTING,
         ),
     ] = "threads",
+    cache: Cache = None,
+    downloads: Annotated[
+        int, typer.Option(min=1, max=64, help="Files to fetch side by side.", rich_help_panel=_COMPUTING)
+    ] = 8,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be fetched and built, and the disk and memory that takes."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a store from a genome, peak files and their metadata.
 
     One row a bin, one column an experiment; every column of the metadata becomes a coordinate. Nothing appears
     under the name of --out until the store is whole. If it is stopped, the same command goes on where it was.
+    Sources that are not given are fetched.
     """
     with explained():
+        log_to_stderr(verbose=False)
         from mfdstore.build.run import build_store
         from mfdstore.build.settings import BuildSettings, Resources, Sources
+        from mfdstore.fetch.complete import Given, complete_sources, foresee
+        from mfdstore.sources.cache import cache_folder
+        from mfdstore.sources.releases import Sites
 
         fractions = _fractions(block_fractions)
         _check_splits(context, split_blocks)
@@ -162,14 +189,23 @@ def build(
             allow_missing=allow_missing,
             allow_empty=allow_empty,
         )
+        resources = Resources(_bytes("--memory", memory), jobs, scheduler)
+        given = Given(fasta, peaks, metadata, report, blacklist, settings.chroms)
+        folder, sites, web = cache_folder(cache), Sites.from_environment(), make_web()
+        if dry_run:
+            with progress_bars() as on_progress:
+                forecast = foresee(
+                    given, genome, folder, web=web, sites=sites, bin_size=bin_size, on_progress=on_progress
+                )
+            print_forecast(forecast, output, as_json=as_json)
+            return
         with progress_bars() as on_progress:
-            done = build_store(
-                Sources(fasta, peaks, metadata, report, blacklist),
-                output,
-                settings,
-                on_progress,
-                Resources(_bytes("--memory", memory), jobs, scheduler),
+            found = complete_sources(
+                given, genome, folder, web=web, sites=sites, jobs=downloads, on_progress=on_progress
             )
+            sources = Sources(found.fasta, found.peaks, found.metadata, found.report, found.blacklist)
+            settings = replace(settings, chroms=found.chroms)
+            done = build_store(sources, output, settings, on_progress, resources)
         if as_json:
             seconds = {stage: round(taken, 3) for stage, taken in done.seconds.items()}
             counts = asdict(done.counts)

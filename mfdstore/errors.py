@@ -69,3 +69,15 @@ class ConfigError(MfdError):
 
 class RunError(MfdError):
     """A run folder or checkpoint is missing, damaged or belongs to another store."""
+
+
+class DownloadError(MfdError):
+    """What was asked of a server did not come, or not as it should be.
+
+    Attributes
+    ----------
+    status
+        The HTTP status that ended it; `None` where it was none.
+    """
+
+    status: int | None = None

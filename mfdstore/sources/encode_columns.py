@@ -28,20 +28,18 @@ class Column:
     sources: tuple[str, ...]
 
 
+def _slims(kind: str) -> tuple[str, ...]:
+    """Name the columns of a slim: of older metadata, of carts, and of a report that was asked for it by its field."""
+    return f"m:Biosample {kind} slims", f"r:Biosample {kind} slims", f"r:biosample_ontology.{kind}_slims"
+
+
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("target", "category", "biological", ("m:Experiment target", "r:Target of assay")),
     Column("biosample", "category", "biological", ("m:Biosample term name", "r:Biosample term name")),
     Column("biosample_type", "category", "biological", ("m:Biosample type", "r:Biosample classification")),
-    Column("organ", "multi_category", "biological", ("m:Biosample organ slims", "r:Biosample organ slims")),
-    Column(
-        "system", "multi_category", "biological", ("m:Biosample system slims", "r:Biosample system slims")
-    ),
-    Column(
-        "developmental",
-        "multi_category",
-        "biological",
-        ("m:Biosample developmental slims", "r:Biosample developmental slims"),
-    ),
+    Column("organ", "multi_category", "biological", _slims("organ")),
+    Column("system", "multi_category", "biological", _slims("system")),
+    Column("developmental", "multi_category", "biological", _slims("developmental")),
     Column("life_stage", "category", "biological", ("r:Life stage", "m:Biosample life stage")),
     Column("age", "number", "biological", ("r:Biosample age", "m:Biosample age")),
     Column("age_unit", "category", "biological", ("r:Biosample age", "m:Biosample age")),

@@ -38,6 +38,10 @@ def test_usual_name__of_the_assemblies() -> None:
     assert usual_name("NC_000067.6", mouse) == "chr1"
     assert usual_name("NC_000085.6", mouse) == "chr19"
     assert usual_name("NC_000087.7", mouse) == "chrY"
+    new_mouse = find_assembly("GRCm39")
+    named = [usual_name(f"NC_0000{name}", new_mouse) for name in ("67.7", "68.8", "85.7", "86.8", "87.8")]
+    assert named == ["chr1", "chr2", "chr19", "chrX", "chrY"]
+    assert usual_name("NC_000067.6", new_mouse) == "NC_000067.6"
     assert usual_name("NC_012920.1", human) == usual_name("MT", human) == usual_name("M", None) == "chrM"
     assert usual_name("scaffold_7", None) == "scaffold_7"
 
@@ -49,7 +53,12 @@ def test_assemblies__number_their_chromosomes() -> None:
         assert len(assembly.refseq) == len(chroms)
     # published totals of the primary chromosomes, in bp
     totals = {assembly.names[0]: sum(assembly.sizes.values()) for assembly in ASSEMBLIES}
-    assert totals == {"hg38": 3_088_269_832, "hg19": 3_095_677_412, "mm10": 2_725_521_370}
+    assert totals == {
+        "hg38": 3_088_269_832,
+        "hg19": 3_095_677_412,
+        "mm10": 2_725_521_370,
+        "mm39": 2_723_414_844,
+    }
 
 
 @pytest.mark.real
