@@ -264,11 +264,11 @@ def print_changes(changes: Sequence[Change]) -> None:
         err.print(str(change), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_forecast(forecast: Forecast, store: Path, *, as_json: bool) -> None:
+def print_forecast(forecast: Forecast, store: Path, memory: int, *, as_json: bool) -> None:
     """Say what a build would fetch and take."""
     if as_json:
         content = asdict(forecast)
-        _print_json(content | {"out": str(store)})
+        _print_json(content | {"memory_bytes": memory, "out": str(store)})
         return
     lines = [
         f"would fetch {what}: {n_bytes / 1e9:,.2f} GB to {forecast.folders[what]}"
@@ -279,7 +279,8 @@ def print_forecast(forecast: Forecast, store: Path, *, as_json: bool) -> None:
         f"{forecast.n_bases:,} bp, to {store}",
         f"disk: {forecast.fetched_bytes / 1e9:,.2f} GB for what is fetched, "
         f"at most about {forecast.store_bytes / 1e9:,.2f} GB for the store",
-        f"memory: about {forecast.memory_bytes / 1e9:,.2f} GB",
+        f"while it builds: {forecast.scratch_bytes / 1e9:,.2f} GB of disk beside the store, "
+        f"{memory / 1e9:,.1f} GB of memory (--memory)",
     ]
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

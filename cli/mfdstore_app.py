@@ -197,7 +197,7 @@ def build(
                 forecast = foresee(
                     given, genome, folder, web=web, sites=sites, bin_size=bin_size, on_progress=on_progress
                 )
-            print_forecast(forecast, output, as_json=as_json)
+            print_forecast(forecast, output, resources.memory, as_json=as_json)
             return
         with progress_bars() as on_progress:
             found = complete_sources(

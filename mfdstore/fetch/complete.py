@@ -29,6 +29,7 @@ _STORED_SHARE_OF_BITS: Final = 0.25
 _STORED_BYTES_PER_WINDOW: Final = 8
 _PACKED_BYTES_PER_PEAK: Final = 18
 _PACKED_BYTES_PER_BASE: Final = 0.31
+_SCRATCH_BYTES_PER_PEAK: Final = 8
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ class Forecast:
         Disk that the downloads take, unpacked.
     store_bytes
         Disk that the store takes at the most: as if every bin were kept.
-    memory_bytes
-        Memory of a build that holds the peaks of all experiments and the labels of one chromosome.
+    scratch_bytes
+        Disk that the build takes while it runs: runs of labelled bins, and the bases of a FASTA that must be unpacked.
     """
 
     downloads: Mapping[str, int]
@@ -161,7 +162,7 @@ class Forecast:
     n_bins: int
     fetched_bytes: int
     store_bytes: int
-    memory_bytes: int
+    scratch_bytes: int
 
 
 def foresee(
@@ -212,7 +213,6 @@ def foresee(
         )
     n_bases, n_bins = sum(sizes.values()), sum(size // bin_size for size in sizes.values())
     row = -(-n_experiments // 8)
-    longest = max(sizes.values())
     return Forecast(
         downloads,
         folders,
@@ -224,10 +224,7 @@ def foresee(
             _STORED_BYTES_PER_BASE * n_bases
             + n_bins * (2 * row * _STORED_SHARE_OF_BITS + _STORED_BYTES_PER_WINDOW)
         ),
-        250_000_000
-        + 3 * longest
-        + longest // bin_size * row * 2
-        + packed_peaks // _PACKED_BYTES_PER_PEAK * 16,
+        _SCRATCH_BYTES_PER_PEAK * packed_peaks // _PACKED_BYTES_PER_PEAK + n_bases,
     )
 
 

@@ -251,7 +251,7 @@ def test_build__fetches_peaks_and_says_before_what_it_takes(case: Case) -> None:
     dry = case.run(*line, "--dry-run")
     assert dry.exit_code == 0, dry.output
     assert "would fetch peak files" in dry.stdout
-    assert "memory: about" in dry.stdout
+    assert "4.0 GB of memory (--memory)" in dry.stdout
     assert "GB for the store" in dry.stdout
     assert not store.exists()
     assert not (case.folder / "cache").exists()
