@@ -124,7 +124,7 @@ class FactorTable:
 
     @property
     def _title(self) -> str:
-        return f"FactorTable: {len(self):,} experiments, factors {len(self.factors):,}"
+        return f"FactorTable of {len(self):,} experiments"
 
     def __len__(self) -> int:
         return len(self.experiments)

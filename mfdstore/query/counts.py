@@ -276,10 +276,12 @@ def _part(
     values = {}
     for name in per:
         column = window_coordinate(dataset, name)
-        held = set(pd.unique(column[~pd.isna(column)]).tolist())
+        found, held = pd.factorize(column)
         known = {schema.CHROM: store.chroms, schema.SPLIT: schema.SPLITS}.get(name, ())
-        listed = [value for value in known if value in held] if held <= set(known) else in_order(held)
-        codes = pd.Categorical(column, categories=listed).codes
+        listed = [value for value in known if value in held] if set(held) <= set(known) else in_order(held)
+        # the last place is that of what is missing
+        places = np.array([*(listed.index(value) for value in held), -1])
+        codes = places[found]
         values[name] = (name, _listed(listed))
         parts = np.where((parts < 0) | (codes < 0), -1, parts * len(listed) + codes)
     return parts, values
