@@ -31,7 +31,7 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     cells = [[plain(cell, 2 * LONGEST) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    signs = [">" if is_number else "<" for is_number in _numbers(rows)]
+    signs = [">" if is_number else "<" for is_number in _numbers(rows, len(head))]
     return "\n".join(
         "  ".join(
             f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths, strict=True)
@@ -42,7 +42,10 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a table as HTML, without names of columns if `head` is empty; every cell is escaped."""
-    sides = ["right" if is_number else "left" for is_number in _numbers(rows)]
+    sides = [
+        "right" if is_number else "left"
+        for is_number in _numbers(rows, len(head) or max(map(len, rows), default=0))
+    ]
 
     def line(tag: str, row: Sequence[str]) -> str:
         cells = (
@@ -56,9 +59,9 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<table style="border:none">{top}<tbody>{body}</tbody></table>'
 
 
-def _numbers(rows: Sequence[Sequence[str]]) -> list[bool]:
+def _numbers(rows: Sequence[Sequence[str]], n_columns: int) -> list[bool]:
     """Say of each column whether it holds nothing but counts."""
-    return [all(cell.replace(",", "").isdigit() for cell in column) for column in zip(*rows, strict=True)]
+    return [all(row[column].replace(",", "").isdigit() for row in rows) for column in range(n_columns)]
 
 
 def html_text(text: str, most: int = 4 * LONGEST) -> str:
