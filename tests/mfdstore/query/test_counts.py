@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -151,6 +154,20 @@ def test_counts__are_lazy_and_read_each_shard_once(wide: Wide, monkeypatch: pyte
 def test_counts__can_be_sent_to_another_process(wide: Wide) -> None:
     for counts in (wide.open().mfd.count_windows("target"), wide.open().mfd.count_experiments("organ")):
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(counts)), counts)  # noqa: S301
+
+
+def test_counts__of_a_store_built_anew_have_another_name(little: Little, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(little.path, tmp_path / "x.zarr"))
+
+    def name() -> Any:
+        return xr.open_dataset(path, engine="mfdstore").mfd.count_experiments("organ").data.name
+
+    before = name()
+    assert name() == before  # so that a cluster may keep what it has
+    attributes = json.loads((path / "zarr.json").read_text())
+    attributes["attributes"]["mfdstore"]["digest"] = "0" * 64
+    (path / "zarr.json").write_text(json.dumps(attributes))
+    assert name() != before
 
 
 def test_counts__report_what_is_missing(wide: Wide) -> None:
