@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdstore.display import html_box, html_table, plain, text_table
 from mfdstore.schema import KINDS, ROLES, Kind, Role
 
+FACTOR_COLUMNS: Final = ("factor", "role", "kind", "known", "missing", "values", "range or commonest")
+"""Heads of the columns that `describe_factors` gives."""
+_EXAMPLES: Final = 4
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Factor:
     """One metadata column over all experiments.
 
@@ -57,6 +63,12 @@ class Factor:
                 f"factor {self.name}: kind {self.kind} cannot be {self.values.ndim}-d {self.values.dtype}"
             )
 
+    def __repr__(self) -> str:
+        """Say in a line what the factor is and which values it has."""
+        name, role, kind, known, missing, n_values, shown = describe_factors([self])[0]
+        said = f"{role or 'without role'}, {kind}; known of {known} experiments, missing in {missing}"
+        return plain(f"Factor {name}: {said}; {n_values} values: {shown}", 300)
+
     @property
     def missing(self) -> NDArray[np.bool_]:
         """True where the value is not known, shape ``(experiment,)``."""
@@ -79,7 +91,7 @@ class Factor:
         return Factor(self.name, self.kind, self.role, self.values[rows], self.unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FactorTable:
     """All factors of a set of experiments; one order for every column.
 
@@ -102,6 +114,17 @@ class FactorTable:
             raise ValueError("an experiment occurs twice")
         if len({factor.name for factor in self.factors}) != len(self.factors):
             raise ValueError("a factor occurs twice")
+
+    def __repr__(self) -> str:
+        """Lay out a line for each factor."""
+        return f"{self._title}\n{text_table(FACTOR_COLUMNS, describe_factors(self))}"
+
+    def _repr_html_(self) -> str:
+        return html_box(self._title, html_table(FACTOR_COLUMNS, describe_factors(self)))
+
+    @property
+    def _title(self) -> str:
+        return f"FactorTable of {len(self):,} experiments"
 
     def __len__(self) -> int:
         return len(self.experiments)
@@ -128,3 +151,27 @@ class FactorTable:
         return FactorTable(
             tuple(self.experiments[row] for row in rows), tuple(factor.take(rows) for factor in self.factors)
         )
+
+
+def describe_factors(factors: Iterable[Factor]) -> list[list[str]]:
+    """Describe each factor in a row of words, under `FACTOR_COLUMNS`."""
+    rows = []
+    for factor in factors:
+        known = factor.values[~factor.missing]
+        n_missing = len(factor.values) - len(known)
+        n_values, said = _describe_values(factor.kind, known) if len(known) else (0, "")
+        unit = f" {factor.unit}" if factor.unit and said else ""
+        counts = [f"{n:,}" for n in (len(known), n_missing, n_values)]
+        rows.append([factor.name, factor.role or "", factor.kind, *counts, f"{said}{unit}"])
+    return rows
+
+
+def _describe_values(kind: Kind, known: NDArray[Any]) -> tuple[int, str]:
+    """Count the values that occur, and name the commonest with their counts, or the range."""
+    if kind in ("number", "date"):
+        low, high = (f"{end:g}" if kind == "number" else str(end) for end in (known.min(), known.max()))
+        return len(np.unique(known)), low if low == high else f"{low} to {high}"
+    listed = [item for value in known for item in (value if kind == "multi_category" else (value,))]
+    counted = sorted(Counter(listed).items(), key=lambda entry: (-entry[1], entry[0]))
+    shown = ", ".join(f"{plain(value, 32)} ({n})" for value, n in counted[:_EXAMPLES])
+    return len(counted), f"{shown} ..." if len(counted) > _EXAMPLES else shown

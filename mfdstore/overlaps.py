@@ -1,6 +1,7 @@
-"""Labels of bins by joining peaks with them in pyranges: the second way, that `verify` holds a store against.
+"""The one module that knows pyranges: labels of bins by a join, and the table in a PyRanges object.
 
-It shares nothing with `bitmaps.raster_peaks`, which the build uses.
+The join is the second way to labels, that `verify` holds a store against; it shares nothing with
+`bitmaps.raster_peaks`, which the build uses.
 """
 
 from __future__ import annotations
@@ -49,6 +50,17 @@ def label_bins_by_join(
         good = overlap["Overlap"].to_numpy() >= min_overlap
         labelled[overlap["Start_b"].to_numpy()[good] // bin_size] = True
     return labelled
+
+
+def table_of(intervals: object) -> object:
+    """Give the table (columns Chromosome, Start, End) in a PyRanges object; anything else as it is.
+
+    The object is known by the module of its class, so that pyranges is not imported to tell what is none.
+    """
+    if type(intervals).__module__.split(".")[0] != "pyranges" or isinstance(intervals, pd.DataFrame):
+        return intervals
+    with _quiet_pyranges():
+        return getattr(intervals, "df", intervals)
 
 
 def _touched(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:

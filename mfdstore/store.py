@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.attributes import find_fault
+from mfdstore.display import html_box, html_table, plain
 from mfdstore.errors import StoreError
+from mfdstore.genomes import some
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.windows import WindowTable
@@ -66,10 +68,40 @@ class Store:
         """Open again in another process, rather than send along what was read."""
         return Store, (self.path,)
 
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        """Tell dask the store by its content: another one under the same name has other answers."""
+        return str(self.path), self.digest
+
+    def __repr__(self) -> str:
+        """Say what the attributes hold; nothing else is read."""
+        said = [f"{name:<12}{plain(value, 100)}" for name, value in self._describe()]
+        return "\n".join([f"Store {plain(str(self.path), 200)}", *said])
+
+    def _repr_html_(self) -> str:
+        return html_box(f"Store {self.path}", html_table((), self._describe()))
+
+    def _describe(self) -> list[tuple[str, str]]:
+        roles = {
+            role: [entry["name"] for entry in self._factors if entry["role"] == role] for role in schema.ROLES
+        }
+        return [
+            ("genome", f"{self.genome}: {some(self.chroms)}; {sum(self.chrom_sizes):,} bp"),
+            ("windows", f"{self.n_windows:,}, with bins of {self.bin_size} bp"),
+            ("labels", f"of peaks that overlap a bin by {self.min_overlap} bp or more"),
+            ("experiments", f"{self.n_experiments:,}"),
+            *((role, some(names) if names else "no factors") for role, names in roles.items()),
+            ("digest", self.digest),
+        ]
+
     @cached_property
     def experiments(self) -> tuple[str, ...]:
         """Accessions, in the order of the labels' bits."""
         return tuple(str(name) for name in self.read(schema.EXPERIMENT))
+
+    @cached_property
+    def columns(self) -> Mapping[str, int]:
+        """Place of each experiment among the labels, by accession."""
+        return {name: index for index, name in enumerate(self.experiments)}
 
     @cached_property
     def windows(self) -> WindowTable:

@@ -18,12 +18,13 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from mfdstore import schema
-from mfdstore import selection as _selection  # noqa: F401  (registers ds.mfd)
 from mfdstore.dinucleotides import BLANK, DINUCLEOTIDES
 from mfdstore.errors import ConfigError
 from mfdstore.labels import unpack_labels
 from mfdstore.layout import encode_values
 from mfdstore.metadata import Factor
+from mfdstore.query import accessor as _accessor  # noqa: F401  (registers ds.mfd)
+from mfdstore.query.origin import STORE
 from mfdstore.store import Store
 
 _CHROMS_HELD = 4
@@ -93,6 +94,7 @@ class StoreEntrypoint(BackendEntrypoint):
                 window,
                 windows.start,
                 {"long_name": "first base of the bin, 0-based", "units": "bp"},
+                {STORE: store},
             ),
             schema.END: (window, windows.end, {"long_name": "first base behind the bin", "units": "bp"}),
             schema.SPLIT: (window, _spelt(schema.SPLITS, windows.split)),
@@ -101,7 +103,7 @@ class StoreEntrypoint(BackendEntrypoint):
                 store.n_positive,
                 {"long_name": "experiments with a peak in the bin"},
             ),
-            experiment: (experiment, _texts(store.experiments)),
+            experiment: (experiment, _texts(store.experiments), {}, {STORE: store}),
         }
         for factor in store.factors:
             coordinates[factor.name] = _factor_variable(factor)

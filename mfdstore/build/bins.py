@@ -104,13 +104,9 @@ def keep_bins(folder: Path, runs: Runs, chromosome: Chromosome, settings: BuildS
     return Done(value, (chromosome.rows_file,))
 
 
-def _split(
-    bins: NDArray[np.int32], chromosome: Chromosome, settings: BuildSettings
-) -> NDArray[np.int8]:
+def _split(bins: NDArray[np.int32], chromosome: Chromosome, settings: BuildSettings) -> NDArray[np.int8]:
     if chromosome.split is not None:
         return np.full(len(bins), schema.SPLITS.index(chromosome.split), np.int8)
     assert settings.blocks is not None
     starts = bins * np.int32(settings.bin_size)
-    return split_by_blocks(
-        starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap
-    )
+    return split_by_blocks(starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap)

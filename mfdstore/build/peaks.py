@@ -214,9 +214,7 @@ class Runs:
         n_runs = [file.n_runs for file in files.values()]
         return cls(
             folder,
-            tuple(
-                tuple(n_runs[first : first + PER_PIECE]) for first in range(0, len(n_runs), PER_PIECE)
-            ),
+            tuple(tuple(n_runs[first : first + PER_PIECE]) for first in range(0, len(n_runs), PER_PIECE)),
         )
 
     def piece(self, index: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:

@@ -115,9 +115,7 @@ def _build(
     def run(stage: str, tasks: Sequence[Task], at_once: int | None = None) -> list[Any]:
         with clock.stage(stage):
             clock.tell(0, len(tasks))
-            return crew.run(
-                do, tasks, at_once=at_once, on_done=lambda done: clock.tell(done, len(tasks))
-            )
+            return crew.run(do, tasks, at_once=at_once, on_done=lambda done: clock.tell(done, len(tasks)))
 
     tiling = plan.tiling
     # peaks first: what may be wrong with sources is mostly found there
@@ -214,9 +212,7 @@ def _attributes(plan: Plan, files: Mapping[str, PeakFile], counts: BuildCounts) 
             "tables": [asdict(file) for file in plan.table.files],
             "blacklist": asdict(blacklist.file) if blacklist else None,
             "peaks": {
-                name: {
-                    key: value for key, value in asdict(file).items() if key not in ("n_here", "n_runs")
-                }
+                name: {key: value for key, value in asdict(file).items() if key not in ("n_here", "n_runs")}
                 for name, file in files.items()
             },
             "empty_columns": list(plan.table.empty_columns),

@@ -133,7 +133,9 @@ class Resources:
                 remedy="Allow more.",
             )
         if self.jobs < 0:
-            raise ConfigError("--jobs", found=str(self.jobs), expected="0 or more", remedy="Correct the option.")
+            raise ConfigError(
+                "--jobs", found=str(self.jobs), expected="0 or more", remedy="Correct the option."
+            )
 
     @property
     def n_jobs(self) -> int:

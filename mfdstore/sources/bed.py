@@ -46,12 +46,15 @@ class Intervals:
         How many there are in the whole file.
     n_elsewhere
         How many lie on sequences that the genome does not have, and so were left out.
+    elsewhere
+        Names of those sequences, as the file has them.
     """
 
     file: SourceFile
     by_chrom: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
     n_intervals: int
     n_elsewhere: int
+    elsewhere: tuple[str, ...] = ()
 
 
 def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False) -> Intervals:
@@ -88,6 +91,7 @@ def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False
         )
     by_chrom: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
     n_elsewhere = 0
+    elsewhere: list[str] = []
     for (name,), rows in table.partition_by("chrom", as_dict=True, maintain_order=True).items():
         chrom = genome.resolve(str(name))
         starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
@@ -96,6 +100,7 @@ def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False
             raise _find_fault(path, content, genome)
         if chrom is None:
             n_elsewhere += len(starts)
+            elsewhere.append(str(name))
         elif chrom in by_chrom:
             before = by_chrom[chrom]
             by_chrom[chrom] = (np.concatenate([before[0], starts]), np.concatenate([before[1], ends]))
@@ -108,7 +113,7 @@ def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False
             expected=f"names of the FASTA: {some(genome.sizes)}",
             remedy="Use files of one assembly, or rename the chromosomes of one of the two.",
         )
-    return Intervals(file, by_chrom, len(table), n_elsewhere)
+    return Intervals(file, by_chrom, len(table), n_elsewhere, tuple(elsewhere))
 
 
 def peak_stem(path: Path) -> str | None:
@@ -262,6 +267,6 @@ def _line_fault(
         return (
             f"an interval to {end:,}",
             f"at most {sizes[known]:,}, the length of {known}",
-            "Check that the peaks and the FASTA are of one assembly.",
+            "Check that the file and the genome are of one assembly.",
         )
     return None

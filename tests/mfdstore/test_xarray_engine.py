@@ -255,86 +255,6 @@ def test_engine__of_no_store(tmp_path: Path) -> None:
         xr.open_dataset(tmp_path / "x.zarr", engine="mfdstore")
 
 
-@pytest.mark.parametrize("chrom", ["chr8", "8"])
-def test_region__keeps_bins_that_share_a_base(little: Little, chrom: str) -> None:
-    dataset = _open(little)
-    starts = [start for name, start in little.expected.bins if name == "chr8"]
-    assert dataset.mfd.region(chrom).start.values.tolist() == starts
-    first, last = starts[1], starts[4]
-    found = dataset.mfd.region(f"{chrom}:{first + 127:,}-{last + 1}")
-    assert found.start.values.tolist() == starts[1:5]
-    np.testing.assert_array_equal(
-        found.label, dataset.label.values[dataset.start.isin(starts[1:5]) & (dataset.chrom == "chr8")]
-    )
-    assert dataset.mfd.region(f"{chrom}:{first + 128}-{last}").start.values.tolist() == starts[2:4]
-
-
-@pytest.mark.parametrize(
-    "region", ["", "chr1:5", "chr1:9-5", "chr1:5-5", "chr1:a-b", "chr1:,-_", "chr1:-5-9", "chr7", ":1-2"]
-)
-def test_region__refuses_what_is_none(little: Little, region: str) -> None:
-    with pytest.raises(ConfigError, match="region: found"):
-        _open(little).mfd.region(region)
-
-
-def test_split__refuses_what_is_none(little: Little) -> None:
-    with pytest.raises(ConfigError, match="split: found 'tset'"):
-        _open(little).mfd.split("tset")
-
-
-def test_split__keeps_its_windows(little: Little) -> None:
-    for split in ("train", "valid", "test"):
-        rows = little.store.windows.rows(split)
-        np.testing.assert_array_equal(_open(little).mfd.split(split).label, little.expected.labels[rows])
-
-
-@pytest.mark.parametrize(
-    ("wanted", "rows"),
-    [
-        ({"target": "CTCF"}, [0, 1, 8]),
-        ({"target": ["CTCF", "MAX"], "biosample": "K562"}, [0, 6, 8]),
-        ({"organ": "liver"}, [0, 3, 5]),
-        ({"organ": {"blood", "lung"}}, [1, 5, 7, 8, 10]),
-        ({"read_length": 36}, [0]),
-        ({"date_released": "2020-02-29"}, [2]),
-        ({"date_released": np.datetime64("2011-10-29")}, [0]),
-        ({"experiment": np.array(ACCESSIONS[:2])}, [0, 1]),
-        ({"organ": xr.DataArray(["blood", "lung"], dims="x")}, [1, 5, 7, 8, 10]),
-        ({}, list(range(11))),
-    ],
-)
-def test_experiments__are_selected_by_what_is_known(
-    little: Little, wanted: dict[str, Any], rows: list[int]
-) -> None:
-    found = _open(little).mfd.experiments(wanted)
-    assert found.experiment.values.tolist() == [ACCESSIONS[row] for row in rows]
-    np.testing.assert_array_equal(found.label, little.expected.labels[:, rows])
-
-
-@pytest.mark.parametrize(
-    ("wanted", "known"),
-    [
-        ({"target": ["CTCF", "CTFC"]}, "CTFC'; expected .*CTCF"),
-        ({"target": ""}, "'; expected .*CTCF"),
-        ({"organ": ""}, "'; expected .*liver"),
-        ({"organ": "livre"}, "livre'; expected .*liver"),
-        ({"read_length": 37}, "37'; expected .*36"),
-        ({"date_released": "yesterday"}, "yesterday'; expected .*2020-02-29"),
-    ],
-)
-def test_experiments__refuses_a_value_that_none_has(
-    little: Little, wanted: dict[str, Any], known: str
-) -> None:
-    with pytest.raises(ConfigError, match=f"found no experiment with '.*{known}"):
-        _open(little).mfd.experiments(wanted)
-
-
-@pytest.mark.parametrize("name", ["nothing", "start", "label"])
-def test_experiments__refuses_a_factor_that_is_none(little: Little, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"factor '{name}': found no such factor; expected .*target"):
-        _open(little).mfd.experiments({name: "x"})
-
-
 @pytest.mark.real
 @pytest.mark.slow
 def test_engine__agrees_with_the_authors_loaders(real_chr22: BuildReport, real_data: Path) -> None:
@@ -370,9 +290,3 @@ def test_engine__what_is_selected_is_written_in_silence_and_read_back(little: Li
     for name in ("chrom", "split", "experiment", "target"):
         assert again[name].values.tolist() == chosen[name].values.tolist(), name
     np.testing.assert_array_equal(again["label"].values, chosen["label"].values)
-
-
-def test_region__of_a_selection_without_windows_says_so(little: Little) -> None:
-    nothing = xr.open_dataset(little.path, engine="mfdstore").isel(window=slice(0))
-    with pytest.raises(ConfigError, match="the selection holds none"):
-        nothing.mfd.region("chr1")

@@ -1,0 +1,7 @@
+"""Asking an opened store in a notebook: ``ds.mfd``.
+
+regions ──┐
+factors ──┼──> accessor (`ds.mfd`), which `xarray_engine` registers
+counts <── kernels, origin
+summary ──┘
+"""
