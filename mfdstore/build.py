@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from mfdstore import schema
 from mfdstore.dinucleotides import encode_chromosome
 from mfdstore.errors import ConfigError, SourceError
-from mfdstore.genomes import Genome, find_assembly, some, usual_name
+from mfdstore.genomes import Genome
 from mfdstore.labels import count_positive, label_bins, set_experiment
 from mfdstore.provenance import describe_file, versions
 from mfdstore.publish import published
 from mfdstore.sources.bed import Intervals, read_intervals
 from mfdstore.sources.encode import ExperimentTable, read_experiments
-from mfdstore.sources.fasta import open_fasta
+from mfdstore.sources.fasta import check_chrom_names, open_fasta
 from mfdstore.sources.peak_folder import check_not_empty, match_peak_files, read_peak_files
-from mfdstore.windows import bins_touching, bins_with_blank, split_by_blocks, split_by_chrom, tile
+from mfdstore.splitting import SplitOptions, Splitter, count_splits
+from mfdstore.windows import bins_touching, bins_with_blank, tile
 from mfdstore.writer import StoreWriter
 
 Progress = Callable[[str, int, int], None]
@@ -110,12 +111,12 @@ class BuildSettings:
             f"1 bp to the bin size, {self.bin_size} bp",
         )
         check(self.min_experiments >= 0, "--min-experiments", self.min_experiments, "0 or more")
-        check(self.gap >= 0, "--gap", self.gap, "0 bp or more")
-        if self.blocks is not None:
-            sound = all(fraction >= 0 for fraction in self.blocks) and abs(sum(self.blocks) - 1) < 1e-9
-            check(
-                sound, "--block-fractions", ",".join(map(str, self.blocks)), "three fractions that sum to 1"
-            )
+        self.splits  # noqa: B018  (its own checks)
+
+    @property
+    def splits(self) -> SplitOptions:
+        """The part of the settings that says which windows are held out."""
+        return SplitOptions(self.valid_chroms, self.test_chroms, self.blocks, self.gap)
 
 
 @dataclass
@@ -164,8 +165,8 @@ def build_store(
     with published(out) as directory, open_fasta(sources.fasta) as fasta:
         genome = Genome.from_fasta(settings.genome, fasta.sizes, str(sources.fasta))
         chroms = genome.restrict(settings.chroms) if settings.chroms else tuple(genome.sizes)
-        _check_chroms(sources.fasta, chroms)
-        held_out = _held_out(settings, genome)
+        check_chrom_names(sources.fasta, chroms)
+        splitter = Splitter(settings.splits, genome)
         table = read_experiments(sources.metadata, sources.report, settings.genome)
         files = match_peak_files(sources.peaks, table.factors.experiments, settings.allow_missing)
         factors = table.factors.take(np.array([table.factors.experiments.index(name) for name in files]))
@@ -192,13 +193,13 @@ def build_store(
             codes = encode_chromosome(fasta.bases(genome.fasta_names[chrom]))
             writer.write_codes(chrom, codes)
             starts, bits = _label_chromosome(chrom, codes, list(peaks.values()), blacklist, settings, counts)
-            split = _split(chrom, starts, held_out, settings)
+            split = splitter.split(chrom, starts, settings.bin_size)
             writer.append_windows(chrom, starts, split, bits)
-            for code, count in enumerate(np.bincount(split, minlength=len(schema.SPLITS))):
-                name = schema.SPLITS[code]
-                counts.windows_by_split[name] = counts.windows_by_split.get(name, 0) + int(count)
+            for name, count in count_splits(split).items():
+                counts.windows_by_split[name] = counts.windows_by_split.get(name, 0) + count
         on_progress("chromosomes", len(chroms), len(chroms))
-        _check_counts(sources, settings, chroms, counts)
+        _check_counts(sources, settings, counts)
+        splitter.check_counts(counts.windows_by_split, chroms)
         attributes = _attributes(sources, settings, table, peaks, blacklist, counts)
         digest = writer.close(attributes, lambda done, total: on_progress("experiments", done, total))
     return BuildReport(out, digest, counts)
@@ -240,66 +241,7 @@ def _label_chromosome(
     return starts[keep], kept
 
 
-def _split(
-    chrom: str, starts: NDArray[np.int32], held_out: tuple[list[str], list[str]], settings: BuildSettings
-) -> NDArray[np.int8]:
-    if settings.blocks is not None:
-        fractions, gap = settings.blocks, settings.gap
-        return split_by_blocks(starts, bin_size=settings.bin_size, fractions=fractions, gap=gap)
-    return np.full(len(starts), schema.SPLITS.index(split_by_chrom(chrom, *held_out)), np.int8)
-
-
-def _check_chroms(fasta: Path, chroms: Sequence[str]) -> None:
-    """Refuse names that cannot name an array of a store."""
-    for chrom in chroms:
-        unfit = "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__")
-        if unfit or len(chrom.encode()) > schema.NAME_BYTES:
-            raise SourceError(
-                fasta,
-                found=f"sequence name {chrom[:60]!r}, {len(chrom.encode())} bytes long",
-                expected=f"a name for an array of the store: without '/', at most {schema.NAME_BYTES} bytes",
-                remedy="Rename the sequence, or choose others by --chroms.",
-            )
-
-
-def _held_out(settings: BuildSettings, genome: Genome) -> tuple[list[str], list[str]]:
-    """Resolve the chromosomes of valid and test; none where each chromosome is cut in blocks."""
-    if settings.blocks is not None:
-        return [], []
-    valid = _resolve_split("--split-valid", settings.valid_chroms, genome)
-    test = _resolve_split("--split-test", settings.test_chroms, genome)
-    both = sorted(set(valid) & set(test))
-    if both:
-        raise ConfigError(
-            "--split-valid and --split-test",
-            found=f"{some(both)} in both",
-            expected="each chromosome in one split",
-            remedy="Remove it from one of the two.",
-        )
-    return valid, test
-
-
-def _resolve_split(option: str, names: Sequence[str], genome: Genome) -> list[str]:
-    """Resolve the chromosomes of a split; one that the assembly has but this FASTA lacks holds nothing out."""
-    assembly = find_assembly(genome.name)
-    resolved = []
-    for name in names:
-        chrom = genome.resolve(name)
-        if chrom is not None:
-            resolved.append(chrom)
-        elif assembly is None or usual_name(name, assembly) not in assembly.sizes:
-            raise ConfigError(
-                option,
-                found=f"chromosome {name!r}, which the FASTA does not have",
-                expected=f"one of {some(genome.sizes)}",
-                remedy="Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
-            )
-    return resolved
-
-
-def _check_counts(
-    sources: Sources, settings: BuildSettings, chroms: Sequence[str], counts: BuildCounts
-) -> None:
+def _check_counts(sources: Sources, settings: BuildSettings, counts: BuildCounts) -> None:
     if counts.windows == 0:
         raise SourceError(
             sources.peaks,
@@ -308,16 +250,6 @@ def _check_counts(
             f"{counts.bins_with_blank:,} hold an unknown base, {counts.bins_blacklisted:,} are blacklisted",
             expected="at least one window",
             remedy="Lower --min-experiments or --bin-size, or check that peaks and FASTA are of one assembly.",
-        )
-    empty = [split for split in ("train", "valid", "test") if counts.windows_by_split.get(split, 0) == 0]
-    if empty:
-        raise ConfigError(
-            "the splits",
-            found=f"no window for {' and '.join(empty)} on {some(chroms)}",
-            expected="windows in train, valid and test",
-            remedy="Choose a narrower --gap or other --block-fractions."
-            if settings.blocks
-            else "Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
         )
 
 

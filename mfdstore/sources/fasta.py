@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Protocol
@@ -22,6 +22,7 @@ import pysam
 from pysam.utils import SamtoolsError
 
 from mfdstore.errors import SourceError
+from mfdstore.schema import NAME_BYTES
 from mfdstore.sources.fasta_index import index_fits
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -106,6 +107,32 @@ def open_fasta(path: Path) -> Iterator[Fasta]:
         raise _damaged(path, f"a BGZF file with a damaged block ({error})") from error
     with _indexed(path) as handle:
         yield _IndexedFasta(path, handle)
+
+
+def check_chrom_names(path: Path, chroms: Iterable[str]) -> None:
+    """Refuse names that cannot name an array of a store.
+
+    Parameters
+    ----------
+    path
+        Of the FASTA, for messages.
+    chroms
+        The names that a store would use.
+
+    Raises
+    ------
+    SourceError
+        If one is unfit.
+    """
+    for chrom in chroms:
+        unfit = "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__")
+        if unfit or len(chrom.encode()) > NAME_BYTES:
+            raise SourceError(
+                path,
+                found=f"sequence name {chrom[:60]!r}, {len(chrom.encode())} bytes long",
+                expected=f"a name for an array of the store: without '/', at most {NAME_BYTES} bytes",
+                remedy="Rename the sequence, or choose others by --chroms.",
+            )
 
 
 def _read_head(path: Path) -> bytes:
