@@ -175,7 +175,7 @@ def export(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only experiments with this value, such as target=CTCF. May be repeated: one of a factor's values, all factors.",
+            help="Only experiments with this value, such as target=CTCF. May be repeated.",
             metavar="FACTOR=VALUE",
             rich_help_panel=_CHOICE,
         ),
