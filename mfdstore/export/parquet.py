@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +17,7 @@ from mfdstore.export.choice import Chosen
 from mfdstore.metadata import Factor
 
 _ROWS_PER_GROUP: Final = 1 << 20
+_SYSTEM_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 
 
 def write_parquet(chosen: Chosen, folder: Path, on_progress: Callable[[int, int], None]) -> int:
@@ -94,7 +97,8 @@ def _labels(
 def _write_experiments(chosen: Chosen, path: Path) -> None:
     columns = [pl.Series(schema.EXPERIMENT, chosen.factors.experiments, pl.String)]
     columns += [_column(factor) for factor in chosen.factors]
-    pl.DataFrame(columns).write_parquet(path, compression="zstd")
+    table = pl.DataFrame(columns)
+    _sink(iter([table]), table.schema, path)
 
 
 def _column(factor: Factor) -> pl.Series:
@@ -139,5 +143,10 @@ def _sink(tables: Iterator[pl.DataFrame], types: pl.Schema, path: Path) -> None:
             path, compression="zstd", row_group_size=_ROWS_PER_GROUP, engine="streaming"
         )
     except pl.exceptions.PolarsError as error:
-        # polars makes an error of its own of one that a source raised
-        raise (faults[0] if faults else OSError(None, str(error), str(path))) from error
+        # polars makes an error of its own of one that a source raised, and of one that the system raised
+        number = _SYSTEM_ERROR.search(str(error))
+        if faults:
+            raise faults[0] from error
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
