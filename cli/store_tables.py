@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -50,7 +51,25 @@ def print_build(done: BuildReport) -> None:
         table.add_row("metadata" if index == 0 else "", n, name)
     table.columns[1].justify = "right"
     out.print(table)
+    _print_unknown(done.path)
     print_path(str(done.path))
+
+
+def _print_unknown(path: Path) -> None:
+    """Name the biological and technical factors that the tables of a new store say nothing of."""
+    from mfdstore.sources.encode_columns import COLUMNS
+    from mfdstore.store import Store
+
+    attributes = Store(path).attributes
+    known = {factor["name"] for factor in attributes["factors"]}
+    unknown = [column.name for column in COLUMNS if column.role is not None and column.name not in known]
+    if not unknown:
+        return
+    out.print(f"nothing is known of: {', '.join(unknown)}", style="dim", highlight=False, soft_wrap=True)
+    without_report = "peaks" in attributes["provenance"] and len(attributes["provenance"]["tables"]) == 1
+    if without_report and {"lab", "life_stage", "age"} & set(unknown):
+        hint = "lab, life stage and age are in the portal's experiment report: --report"
+        out.print(hint, style="dim", highlight=False, soft_wrap=True)
 
 
 def print_import(done: ImportReport) -> None:
@@ -77,6 +96,7 @@ def print_import(done: ImportReport) -> None:
         table.add_row("metadata" if index == 0 else "", n, name)
     table.columns[1].justify = "right"
     out.print(table)
+    _print_unknown(done.path)
     print_path(str(done.path))
 
 

@@ -88,7 +88,7 @@ class Release:
         content = gzip.compress(text, mtime=0) if self.packed else text
         sources.regions.write_bytes(content)
         digest = hashlib.md5(text if self.md5_of == "text" else content).hexdigest()
-        with h5py.File(sources.overlaps, "w") as file:
+        with h5py.File(sources.overlaps, "w", libver="latest") as file:
             self.write_pairs(file, digest)
         headers = list(self.rows[0])
         lines = ["\t".join(headers)] + ["\t".join(row[header] for header in headers) for row in self.rows]

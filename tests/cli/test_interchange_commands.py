@@ -249,7 +249,7 @@ def test_import__says_in_one_line_what_is_wrong(case: Case, wreck: Wreck, words:
         ({"min-experiments": "11"}, "If the release keeps such bins, pass --min-experiments"),
         ({"split-test": "8"}, "found chr8 in both"),
         ({"split-valid": None, "split-test": None}, "--split-test: found chromosome 'chr10'"),
-        ({"split-test": "Un_1"}, "the splits: found no window for test on chr1, chr8"),
+        ({"split-test": "chrUn_1"}, "the splits: found no window for test on chr1, chr8"),
         ({"split-blocks": ""}, "--split-valid: found --split-blocks beside it"),
         ({"report": "r.tsv"}, "--report: found a table of the release, metadata.tsv, beside it"),
     ],

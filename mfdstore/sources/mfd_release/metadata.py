@@ -131,7 +131,8 @@ def _match(
             expected=f"a row for each of the {len(experiments):,} experiments of the overlaps",
             remedy="Give the metadata table that belongs to the overlaps, or add the rows.",
         )
-    without = [name for name in places if name not in set(experiments)]
+    labelled = set(experiments)
+    without = [name for name in places if name not in labelled]
     if without and not allow_missing:
         raise SourceError(
             path,
