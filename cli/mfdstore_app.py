@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,8 @@ from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
 from cli.fetch_commands import Cache, add_fetch_commands, make_web, print_forecast
+from cli.interchange_commands import add_interchange
+from cli.options import check_splits, fractions, names, print_json, size
 from cli.store_tables import describe_store, print_build, print_info, print_path
 
 app = typer.Typer(
@@ -174,22 +175,22 @@ def build(
         from mfdstore.sources.cache import cache_folder
         from mfdstore.sources.releases import Sites
 
-        fractions = _fractions(block_fractions)
-        _check_splits(context, split_blocks)
+        shares = fractions(block_fractions)
+        check_splits(context, split_blocks)
         settings = BuildSettings(
             genome=genome,
-            chroms=_names("--chroms", chroms),
+            chroms=names("--chroms", chroms),
             bin_size=bin_size,
             min_overlap=min_overlap,
             min_experiments=min_experiments,
-            valid_chroms=_names("--split-valid", split_valid),
-            test_chroms=_names("--split-test", split_test),
-            blocks=fractions if split_blocks else None,
+            valid_chroms=names("--split-valid", split_valid),
+            test_chroms=names("--split-test", split_test),
+            blocks=shares if split_blocks else None,
             gap=gap,
             allow_missing=allow_missing,
             allow_empty=allow_empty,
         )
-        resources = Resources(_bytes("--memory", memory), jobs, scheduler)
+        resources = Resources(size("--memory", memory), jobs, scheduler)
         given = Given(fasta, peaks, metadata, report, blacklist, settings.chroms)
         folder, sites, web = cache_folder(cache), Sites.from_environment(), make_web()
         if dry_run:
@@ -209,7 +210,7 @@ def build(
         if as_json:
             seconds = {stage: round(taken, 3) for stage, taken in done.seconds.items()}
             counts = asdict(done.counts)
-            _print_json({"path": str(done.path), "digest": done.digest, "counts": counts, "seconds": seconds})
+            print_json({"path": str(done.path), "digest": done.digest, "counts": counts, "seconds": seconds})
         else:
             print_build(done)
 
@@ -223,7 +224,7 @@ def info(store: StorePath, as_json: AsJson = False) -> None:
         opened = Store(store)
         described = describe_store(opened)
         if as_json:
-            _print_json(described)
+            print_json(described)
         else:
             print_info(described)
 
@@ -253,7 +254,7 @@ def verify(
                 store, peaks=peaks, fasta=fasta, blacklist=blacklist, on_progress=on_progress
             )
         if as_json:
-            _print_json({"sound": found.sound, "findings": [asdict(finding) for finding in found.findings]})
+            print_json({"sound": found.sound, "findings": [asdict(finding) for finding in found.findings]})
         else:
             verdicts = {True: "ok", False: "[red]WRONG[/red]", None: "[yellow]not checked[/yellow]"}
             table = Table("check", "", "detail", box=None)
@@ -314,7 +315,7 @@ def simulate(
                 output, settings, on_progress=lambda done, total: on_progress("simulation", done, total)
             )
         if as_json:
-            _print_json(
+            print_json(
                 {key: str(value) if isinstance(value, Path) else value for key, value in asdict(made).items()}
             )
         else:
@@ -327,71 +328,7 @@ def simulate(
             print_path(str(made.path))
 
 
-def _names(option: str, text: str) -> tuple[str, ...]:
-    from mfdstore.errors import ConfigError
-
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text and not names:
-        raise ConfigError(
-            option,
-            found=repr(text),
-            expected="names joined by commas",
-            remedy="Name chromosomes, or leave out the option.",
-        )
-    return names
-
-
-def _check_splits(context: typer.Context, split_blocks: bool) -> None:
-    """Refuse options that the kind of split chosen would not read."""
-    from mfdstore.errors import ConfigError
-
-    unread = ("split_valid", "split_test") if split_blocks else ("block_fractions", "gap")
-    # typer brings a click of its own in later versions, so the source is asked for its name
-    given = [
-        name
-        for name in unread
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    ]
-    if given:
-        option = f"--{given[0].replace('_', '-')}"
-        raise ConfigError(
-            option,
-            found="--split-blocks beside it" if split_blocks else "no --split-blocks beside it",
-            expected="splits by whole chromosomes or by blocks, not both",
-            remedy=f"Leave out {option}, or {'leave out' if split_blocks else 'pass'} --split-blocks.",
-        )
-
-
-def _bytes(option: str, text: str) -> int:
-    from dask.utils import parse_bytes
-
-    from mfdstore.errors import ConfigError
-
-    try:
-        return int(parse_bytes(text))
-    except ValueError:
-        raise ConfigError(
-            option, found=repr(text), expected="a size such as 4GB or 800MiB", remedy="Correct the option."
-        ) from None
-
-
-def _fractions(text: str) -> tuple[float, float, float]:
-    from mfdstore.errors import ConfigError
-
-    try:
-        train, valid, test = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(
-            "--block-fractions",
-            found=repr(text),
-            expected="three numbers such as 0.8,0.1,0.1",
-            remedy="Correct the option.",
-        ) from None
-    return train, valid, test
-
-
-def _print_json(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=2, default=str))
+add_interchange(app)
 
 
 def main() -> None:

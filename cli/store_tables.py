@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -11,6 +12,8 @@ from cli.console import out
 
 if TYPE_CHECKING:
     from mfdstore.build.settings import BuildReport
+    from mfdstore.export.exporting import ExportReport
+    from mfdstore.import_mfd import ImportReport
     from mfdstore.store import Store
 
 
@@ -48,6 +51,61 @@ def print_build(done: BuildReport) -> None:
         table.add_row("metadata" if index == 0 else "", n, name)
     table.columns[1].justify = "right"
     out.print(table)
+    _print_unknown(done.path)
+    print_path(str(done.path))
+
+
+def _print_unknown(path: Path) -> None:
+    """Name the biological and technical factors that the tables of a new store say nothing of."""
+    from mfdstore.sources.encode_columns import COLUMNS
+    from mfdstore.store import Store
+
+    attributes = Store(path).attributes
+    known = {factor["name"] for factor in attributes["factors"]}
+    unknown = [column.name for column in COLUMNS if column.role is not None and column.name not in known]
+    if not unknown:
+        return
+    out.print(f"nothing is known of: {', '.join(unknown)}", style="dim", highlight=False, soft_wrap=True)
+    without_report = "peaks" in attributes["provenance"] and len(attributes["provenance"]["tables"]) == 1
+    if without_report and {"lab", "life_stage", "age"} & set(unknown):
+        hint = "lab, life stage and age are in the portal's experiment report: --report"
+        out.print(hint, style="dim", highlight=False, soft_wrap=True)
+
+
+def print_import(done: ImportReport) -> None:
+    """Print what a release held, what was left out, and what is in the store."""
+    counts = done.counts
+    table = Table(box=None, show_header=False)
+    rows = [
+        ("experiments", f"{counts.experiments:,}", ""),
+        ("regions", f"{counts.regions:,}", ""),
+        ("left out", f"{counts.regions_on_other_sequences:,}", "on sequences that are not imported"),
+        ("", f"{counts.regions_with_blank:,}", "with an unknown base"),
+        (
+            "windows",
+            f"{counts.windows:,}",
+            ", ".join(f"{n:,} {name}" for name, n in counts.windows_by_split.items()),
+        ),
+        ("pairs", f"{counts.pairs:,}", f"{counts.pairs_repeated:,} of them a second time"),
+        ("positive pairs", f"{counts.positive_pairs:,}", "of window and experiment"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    metadata = [(name.replace("_", " "), f"{n:,}") for name, n in counts.metadata.items() if n]
+    for index, (name, n) in enumerate(metadata):
+        table.add_row("metadata" if index == 0 else "", n, name)
+    table.columns[1].justify = "right"
+    out.print(table)
+    _print_unknown(done.path)
+    print_path(str(done.path))
+
+
+def print_export(done: ExportReport) -> None:
+    """Print how much was written, and to where."""
+    written = (
+        f"{done.n_windows:,} windows, {done.n_experiments:,} experiments, {done.n_pairs:,} positive pairs"
+    )
+    out.print(f"{written}: {', '.join(done.files)}", highlight=False, markup=False, soft_wrap=True)
     print_path(str(done.path))
 
 

@@ -69,6 +69,12 @@ def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[n
     return codes
 
 
+def find_blank(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Find the runs of blank positions: their first positions and those behind them, shape ``(2, run)``."""
+    edges = np.diff((codes == BLANK).astype(np.int8), prepend=0, append=0)
+    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
+
+
 def reverse_complement(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Read codes from the other strand: positions reversed, each code that of its reverse complement.
 

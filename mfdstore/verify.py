@@ -238,13 +238,16 @@ def _check_labels(
             changed.append(name)
         labels.add(index, intervals.by_chrom)
         on_progress("experiments", done, store.n_experiments)
-    yield Finding(
-        "peak files",
-        not changed,
-        f"{store.n_experiments} files, md5 as recorded"
-        if not changed
-        else f"not those that the store notes: {', '.join(changed[:5])}",
-    )
+    if _is_imported(store):
+        yield Finding("peak files", None, "an imported store does not know the files of its labels")
+    else:
+        yield Finding(
+            "peak files",
+            not changed,
+            f"{store.n_experiments} files, md5 as recorded"
+            if not changed
+            else f"not those that the store notes: {', '.join(changed[:5])}",
+        )
     yield labels.compare()
     yield _check_filters(store, labels, blacklist)
 
@@ -254,6 +257,11 @@ def _recorded_md5(store: Store) -> dict[str, str]:
     peaks = store.provenance.get("peaks")
     entries = peaks.items() if isinstance(peaks, dict) else ()
     return {name: entry["md5"] for name, entry in entries if isinstance(entry, dict) and "md5" in entry}
+
+
+def _is_imported(store: Store) -> bool:
+    """Whether the labels were taken from a release, which does not say by which peaks and blacklist they were made."""
+    return "peaks" not in store.provenance and "overlaps" in store.provenance
 
 
 class _BinLabels:
@@ -306,7 +314,8 @@ class _BinLabels:
 def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> Finding:
     """Hold the bins that are kept against those that should be."""
     noted = store.provenance.get("blacklist")
-    if noted is None and blacklist is not None:
+    imported = _is_imported(store)
+    if noted is None and blacklist is not None and not imported:
         return Finding(
             "filters", False, f"the store notes no blacklist, so it was not built with {blacklist}"
         )
@@ -315,12 +324,12 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
         blank = np.flatnonzero(store.codes(chrom) == BLANK) // store.bin_size
         begin, end = labels.offsets[index], labels.offsets[index + 1]
         should[begin + blank[blank < end - begin]] = False
-    if noted is not None:
-        if blacklist is None:
-            return Finding("filters", None, "pass --blacklist, which the build had")
+    if noted is not None and blacklist is None:
+        return Finding("filters", None, "pass --blacklist, which the build had")
+    if blacklist is not None:
         genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
         listed = read_intervals(blacklist, genome, may_be_elsewhere=True)
-        if not isinstance(noted, dict) or listed.file.md5 != noted.get("md5"):
+        if not imported and (not isinstance(noted, dict) or listed.file.md5 != noted.get("md5")):
             return Finding(
                 "filters", False, f"{blacklist} is not the blacklist of the build: its md5 differs"
             )
@@ -335,5 +344,10 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
         return Finding(
             "filters", True, f"{int(kept.sum()):,} of {len(kept):,} bins pass, and they are the windows"
         )
+    if imported and not (kept & ~should).any():
+        lacking = (
+            f"{int((should & ~kept).sum()):,} bins more would pass; a release does not say what it left out"
+        )
+        return Finding("filters", None, lacking)
     detail = f"{int((kept & ~should).sum()):,} windows should not be kept, {int((should & ~kept).sum()):,} are missing"
     return Finding("filters", False, detail)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore import schema
 from mfdstore.bitmaps import cut_runs
 from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.peaks import PeakFile, Runs
 from mfdstore.build.plan import Plan
 from mfdstore.build.sequence import read_blank
 from mfdstore.build.settings import BuildSettings
-from mfdstore.windows import bins_touching, split_by_blocks, split_by_chrom
+from mfdstore.splitting import Splitter, count_splits
+from mfdstore.windows import bins_touching
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ class Chromosome:
         Its bins among those of all chromosomes.
     listed
         Starts and ends of the blacklist's intervals on it, in bp, shape ``(2, interval)``.
-    split
-        Of all its windows; `None` where it is cut in blocks.
     """
 
     name: str
@@ -41,7 +39,6 @@ class Chromosome:
     begin: int
     end: int
     listed: NDArray[np.int64]
-    split: schema.Split | None
 
     @property
     def rows_file(self) -> str:
@@ -55,9 +52,8 @@ def bin_tasks(plan: Plan, files: Mapping[str, PeakFile], folder: Path) -> list[T
     blacklist = plan.blacklist.by_chrom if plan.blacklist else {}
     tasks = []
     for index, (name, size) in enumerate(zip(plan.tiling.chroms, plan.tiling.sizes, strict=True)):
-        split = None if plan.settings.blocks else split_by_chrom(name, *plan.held_out)
         listed = np.stack(blacklist[name]) if name in blacklist else np.empty((2, 0), np.int64)
-        chromosome = Chromosome(name, size, *plan.tiling.span(index), listed, split)
+        chromosome = Chromosome(name, size, *plan.tiling.span(index), listed)
         tasks.append(
             Task(
                 name=f"bins/{name}",
@@ -66,16 +62,18 @@ def bin_tasks(plan: Plan, files: Mapping[str, PeakFile], folder: Path) -> list[T
                     fasta=plan.fasta_file.md5,
                     blacklist=plan.blacklist.file.md5 if plan.blacklist else None,
                     settings=asdict(plan.settings),
-                    chromosome=[name, size, chromosome.begin, split],
+                    chromosome=[name, size, chromosome.begin],
                 ),
                 work=keep_bins,
-                arguments=(runs, chromosome, plan.settings),
+                arguments=(runs, chromosome, plan.settings, plan.splitter),
             )
         )
     return tasks
 
 
-def keep_bins(folder: Path, runs: Runs, chromosome: Chromosome, settings: BuildSettings) -> Done:
+def keep_bins(
+    folder: Path, runs: Runs, chromosome: Chromosome, settings: BuildSettings, splitter: Splitter
+) -> Done:
     """Count the experiments of each bin, pass the filters, and write what is left."""
     begin, n_bins = chromosome.begin, chromosome.end - chromosome.begin
     steps = np.zeros(n_bins + 1, np.int32)
@@ -95,18 +93,9 @@ def keep_bins(folder: Path, runs: Runs, chromosome: Chromosome, settings: BuildS
     counts["bins_blacklisted"] = int((keep & listed).sum())
     keep &= ~listed
     bins = np.flatnonzero(keep).astype(np.int32)
-    split = _split(bins, chromosome, settings)
+    split = splitter.split(chromosome.name, bins * np.int32(settings.bin_size), settings.bin_size)
     rows = np.stack([bins, n_positive[keep], split.astype(np.int32)])
     save_array(folder / chromosome.rows_file, rows)
     counts |= {"windows": len(bins), "positive_pairs": int(rows[1].sum(dtype=np.int64))}
-    by_split = np.bincount(split, minlength=len(schema.SPLITS)).tolist()
-    value: dict[str, Any] = {"counts": counts, "by_split": dict(zip(schema.SPLITS, by_split, strict=True))}
+    value: dict[str, Any] = {"counts": counts, "by_split": count_splits(split)}
     return Done(value, (chromosome.rows_file,))
-
-
-def _split(bins: NDArray[np.int32], chromosome: Chromosome, settings: BuildSettings) -> NDArray[np.int8]:
-    if chromosome.split is not None:
-        return np.full(len(bins), schema.SPLITS.index(chromosome.split), np.int8)
-    assert settings.blocks is not None
-    starts = bins * np.int32(settings.bin_size)
-    return split_by_blocks(starts, bin_size=settings.bin_size, fractions=settings.blocks, gap=settings.gap)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from mfdstore import schema
 from mfdstore.build.settings import BuildSettings, Sources
-from mfdstore.errors import ConfigError, SourceError
-from mfdstore.genomes import Genome, find_assembly, some, usual_name
+from mfdstore.genomes import Genome
 from mfdstore.metadata import FactorTable
 from mfdstore.provenance import SourceFile, describe_file
 from mfdstore.sources.bed import Intervals, read_intervals
 from mfdstore.sources.encode import ExperimentTable, read_experiments
-from mfdstore.sources.fasta import Fasta
+from mfdstore.sources.fasta import Fasta, check_chrom_names
 from mfdstore.sources.peak_folder import match_peak_files
+from mfdstore.splitting import Splitter
 from mfdstore.windows import Tiling
 
 
@@ -45,8 +45,8 @@ class Plan:
         Peak file by experiment.
     blacklist
         Regions to leave out.
-    held_out
-        Chromosomes of valid and of test.
+    splitter
+        Which windows are held out.
     """
 
     sources: Sources
@@ -59,7 +59,7 @@ class Plan:
     factors: FactorTable
     files: Mapping[str, Path]
     blacklist: Intervals | None
-    held_out: tuple[list[str], list[str]]
+    splitter: Splitter
 
     @property
     def n_label_bytes(self) -> int:
@@ -79,8 +79,8 @@ def make_plan(sources: Sources, settings: BuildSettings, fasta: Fasta) -> Plan:
     """
     genome = Genome.from_fasta(settings.genome, fasta.sizes, str(sources.fasta))
     chroms = genome.restrict(settings.chroms) if settings.chroms else tuple(genome.sizes)
-    _check_chroms(sources.fasta, chroms)
-    held_out = _held_out(settings, genome)
+    check_chrom_names(sources.fasta, chroms)
+    splitter = Splitter(settings.splits, genome)
     table = read_experiments(sources.metadata, sources.report, settings.genome)
     files = match_peak_files(sources.peaks, table.factors.experiments, settings.allow_missing)
     blacklist = read_intervals(sources.blacklist, genome) if sources.blacklist else None
@@ -95,53 +95,5 @@ def make_plan(sources: Sources, settings: BuildSettings, fasta: Fasta) -> Plan:
         factors=table.factors.take(np.array([table.factors.experiments.index(name) for name in files])),
         files=files,
         blacklist=blacklist,
-        held_out=held_out,
+        splitter=splitter,
     )
-
-
-def _check_chroms(fasta: Path, chroms: Sequence[str]) -> None:
-    """Refuse names that cannot name an array of a store."""
-    for chrom in chroms:
-        unfit = "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__")
-        if unfit or len(chrom.encode()) > schema.NAME_BYTES:
-            raise SourceError(
-                fasta,
-                found=f"sequence name {chrom[:60]!r}, {len(chrom.encode())} bytes long",
-                expected=f"a name for an array of the store: without '/', at most {schema.NAME_BYTES} bytes",
-                remedy="Rename the sequence, or choose others by --chroms.",
-            )
-
-
-def _held_out(settings: BuildSettings, genome: Genome) -> tuple[list[str], list[str]]:
-    """Resolve the chromosomes of valid and test; none where each chromosome is cut in blocks."""
-    if settings.blocks is not None:
-        return [], []
-    valid = _resolve_split("--split-valid", settings.valid_chroms, genome)
-    test = _resolve_split("--split-test", settings.test_chroms, genome)
-    both = sorted(set(valid) & set(test))
-    if both:
-        raise ConfigError(
-            "--split-valid and --split-test",
-            found=f"{some(both)} in both",
-            expected="each chromosome in one split",
-            remedy="Remove it from one of the two.",
-        )
-    return valid, test
-
-
-def _resolve_split(option: str, names: Sequence[str], genome: Genome) -> list[str]:
-    """Resolve the chromosomes of a split; one that the assembly has but this FASTA lacks holds nothing out."""
-    assembly = find_assembly(genome.name)
-    resolved = []
-    for name in names:
-        chrom = genome.resolve(name)
-        if chrom is not None:
-            resolved.append(chrom)
-        elif assembly is None or usual_name(name, assembly) not in assembly.sizes:
-            raise ConfigError(
-                option,
-                found=f"chromosome {name!r}, which the FASTA does not have",
-                expected=f"one of {some(genome.sizes)}",
-                remedy="Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
-            )
-    return resolved

@@ -19,8 +19,7 @@ from mfdstore.build.peaks import PeakFile, Runs, collect, files_at_once, peak_ta
 from mfdstore.build.plan import Plan, make_plan
 from mfdstore.build.sequence import sequence_tasks
 from mfdstore.build.settings import BuildCounts, BuildReport, BuildSettings, Resources, Sources
-from mfdstore.errors import ConfigError, SourceError
-from mfdstore.genomes import some
+from mfdstore.errors import SourceError
 from mfdstore.provenance import versions
 from mfdstore.publish import resumed
 from mfdstore.sources.fasta import open_fasta
@@ -128,6 +127,7 @@ def _build(
     found = run("bins", bins)
     counts = _count(plan, files, found)
     _check_counts(plan, counts)
+    plan.splitter.check_counts(counts.windows_by_split, tiling.chroms)
 
     chromosomes = tuple(task.arguments[1] for task in bins)
     kept = labels.Kept(
@@ -186,16 +186,6 @@ def _check_counts(plan: Plan, counts: BuildCounts) -> None:
             f"{counts.bins_with_blank:,} hold an unknown base, {counts.bins_blacklisted:,} are blacklisted",
             expected="at least one window",
             remedy="Lower --min-experiments or --bin-size, or check that peaks and FASTA are of one assembly.",
-        )
-    empty = [split for split in ("train", "valid", "test") if counts.windows_by_split.get(split, 0) == 0]
-    if empty:
-        raise ConfigError(
-            "the splits",
-            found=f"no window for {' and '.join(empty)} on {some(plan.tiling.chroms)}",
-            expected="windows in train, valid and test",
-            remedy="Choose a narrower --gap or other --block-fractions."
-            if settings.blocks
-            else "Name chromosomes by --split-valid and --split-test, or pass --split-blocks.",
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mfdstore import layout, schema
 from mfdstore.build.once import Done, Task, key_of, save_array, start_anew
 from mfdstore.build.plan import Plan
-from mfdstore.dinucleotides import BLANK, encode_bases
+from mfdstore.dinucleotides import BLANK, encode_bases, find_blank
 from mfdstore.sources.fasta import Fasta
 
 
@@ -67,12 +67,6 @@ def encode_stretch(folder: Path, fasta: Fasta, stretch: Stretch) -> Done:
     layout.open_to_fill(folder / "store", name)[stretch.start : stretch.stop] = codes
     save_array(folder / stretch.blank_file, find_blank(codes) + stretch.start)
     return Done(outputs=(shard, stretch.blank_file))
-
-
-def find_blank(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Find the runs of blank positions: their first positions and those behind them, shape ``(2, run)``."""
-    edges = np.diff((codes == BLANK).astype(np.int8), prepend=0, append=0)
-    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
 
 
 def read_blank(folder: Path, chrom: str, size: int) -> NDArray[np.int64]:

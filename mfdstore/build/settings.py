@@ -11,6 +11,7 @@ import numpy as np
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
+from mfdstore.splitting import SplitOptions
 
 LEAST_MEMORY = 1_000_000_000
 """Below this the libraries leave no room for work, in bytes."""
@@ -98,12 +99,12 @@ class BuildSettings:
             f"1 bp to the bin size, {self.bin_size} bp",
         )
         check(self.min_experiments >= 0, "--min-experiments", self.min_experiments, "0 or more")
-        check(self.gap >= 0, "--gap", self.gap, "0 bp or more")
-        if self.blocks is not None:
-            sound = all(fraction >= 0 for fraction in self.blocks) and abs(sum(self.blocks) - 1) < 1e-9
-            check(
-                sound, "--block-fractions", ",".join(map(str, self.blocks)), "three fractions that sum to 1"
-            )
+        _ = self.splits  # has checks of its own
+
+    @property
+    def splits(self) -> SplitOptions:
+        """The part of the settings that says which windows are held out."""
+        return SplitOptions(self.valid_chroms, self.test_chroms, self.blocks, self.gap)
 
 
 @dataclass(frozen=True)

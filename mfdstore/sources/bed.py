@@ -79,9 +79,9 @@ def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False
     """
     raw, content = _read(path)
     file = describe_bytes(path.name, raw)
-    table = _parse(content)
+    table = parse_intervals(content)
     if table is None:
-        raise _find_fault(path, content, genome)
+        raise find_fault(path, content, genome)
     if table.is_empty():
         raise SourceError(
             path,
@@ -97,7 +97,7 @@ def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False
         starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
         limit = genome.sizes[chrom] if chrom is not None else _LARGEST
         if (starts < 0).any() or (starts >= ends).any() or (ends > limit).any():
-            raise _find_fault(path, content, genome)
+            raise find_fault(path, content, genome)
         if chrom is None:
             n_elsewhere += len(starts)
             elsewhere.append(str(name))
@@ -148,8 +148,13 @@ def _read(path: Path) -> tuple[bytes, bytes]:
         ) from error
 
 
-def _parse(content: bytes) -> pl.DataFrame | None:
-    """Parse chromosome, start and end; `None` where anything looks wrong."""
+def parse_intervals(content: bytes) -> pl.DataFrame | None:
+    """Parse chromosome, start and end of whole lines; `None` where anything looks wrong.
+
+    Returns
+    -------
+    Columns ``chrom``, ``start`` and ``end``, a row an interval; `find_fault` says what is wrong where there is none.
+    """
     if b"\r" in content:
         return None
     if content.startswith((b"track", b"browser", b"#")) or b"\ntrack" in content or b"\nbrowser" in content:
@@ -189,14 +194,26 @@ def _is_ragged(content: bytes, n_rows: int) -> bool:
     return content.count(b"\t") != n_rows * content.split(b"\n", 1)[0].count(b"\t")
 
 
-def _find_fault(path: Path, content: bytes, genome: Genome) -> SourceError:
-    """Read line by line and describe the first line that is not an interval."""
+def find_fault(path: Path, content: bytes, genome: Genome, *, first_line: int = 1) -> SourceError:
+    """Read line by line and describe the first line that is not an interval.
+
+    Parameters
+    ----------
+    path
+        Of the file, for the message.
+    content
+        Whole lines of it.
+    genome
+        Names and lengths of the chromosomes.
+    first_line
+        Where they stand in the file, counted from 1.
+    """
 
     def fault(number: int, found: str, expected: str, remedy: str) -> SourceError:
         return SourceError(path, line=number, found=found, expected=expected, remedy=remedy)
 
     n_columns = 0
-    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), start=1):
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), start=first_line):
         if line.endswith("\r"):
             return fault(
                 number,
@@ -205,7 +222,7 @@ def _find_fault(path: Path, content: bytes, genome: Genome) -> SourceError:
                 "Convert the file, for example with: sed -i 's/\\r$//' FILE (gunzip it first).",
             )
         if not line or line.startswith(_COMMENTS):
-            if not line and number <= content.count(b"\n"):
+            if not line and number < first_line + content.count(b"\n"):
                 return fault(number, "an empty line", "chromosome, start and end", "Remove the line.")
             continue
         problem = _line_fault(line, genome.resolve, genome.sizes)

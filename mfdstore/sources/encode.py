@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -29,7 +29,7 @@ ACCESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 PIPELINE: Final = "ENCODE Processing Pipeline"
 ACCESSIBLE: Final = "Accessible DNA"
 _ACCESSIBILITY_ASSAYS: Final = ("DNase-seq", "ATAC-seq", "FAIRE-seq", "snATAC-seq")
-_MISSING: Final = ("", "NA", "N/A", "NaN", "unknown", "not applicable")
+MISSING: Final = ("", "NA", "N/A", "NaN", "unknown", "not applicable")
 _ORGANISM_SUFFIX: Final = re.compile(r"-(human|mouse|dmelanogaster|celegans)$")
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)\s+([a-z]+?)s?")
 
@@ -82,8 +82,7 @@ def read_experiments(metadata: Path, report: Path | None, genome: str) -> Experi
     seen: dict[str, int] = {}
     kept: list[Row] = []
     for row in table.rows:
-        accession = row["File accession"]
-        _check_accession(metadata, row, accession, seen)
+        check_accession(row, "File accession", seen)
         file_format = row["File format"]
         assembly = row["File assembly"] or row["Assembly"]
         if file_format and not file_format.startswith("bed"):
@@ -108,7 +107,8 @@ def read_experiments(metadata: Path, report: Path | None, genome: str) -> Experi
         joined = _join(kept, report_table)
         counts["rows_without_report"] = sum(row is None for row in joined)
     factors = [_read_factor(column, kept, joined) for column in COLUMNS]
-    factors += _other_columns(table, kept)
+    used = {source.partition(":")[2] for column in COLUMNS for source in column.sources if source[0] == "m"}
+    factors += keep_other_columns(table, kept, used | {"File accession"}, {column.name for column in COLUMNS})
     known = tuple(factor for factor in factors if not factor.missing.all())
     empty = tuple(factor.name for factor in factors if factor.missing.all())
     md5 = {row["File accession"]: row["md5sum"].lower() for row in kept if row["md5sum"]}
@@ -116,16 +116,31 @@ def read_experiments(metadata: Path, report: Path | None, genome: str) -> Experi
     return ExperimentTable(FactorTable(accessions, known), md5, tuple(files), counts, empty)
 
 
-def _check_accession(path: Path, row: Row, accession: str, seen: dict[str, int]) -> None:
+def check_accession(row: Row, column: str, seen: dict[str, int]) -> None:
+    """Refuse an accession that cannot name a file, or that was there before.
+
+    Parameters
+    ----------
+    row, column
+        Where it stands.
+    seen
+        Lines by accession of the rows before; this one is added.
+
+    Raises
+    ------
+    SourceError
+        If it is unfit or not the first.
+    """
+    accession = row[column]
     if not ACCESSION.fullmatch(accession) or ".." in accession:
         raise row.fault(
-            "File accession",
+            column,
             "letters, digits, '_', '-' and '.' only, since it names a file",
             "Correct the accession.",
         )
     if accession in seen:
         raise SourceError(
-            path,
+            row.path,
             line=row.line,
             found=f"accession {accession} again, first on line {seen[accession]}",
             expected="each accession once",
@@ -177,7 +192,7 @@ def _cell(column: Column, row: Row, report_row: Row | None) -> tuple[Row, str] |
     for source in column.sources:
         table, _, name = source.partition(":")
         from_row = row if table == "m" else report_row
-        if from_row is None or from_row[name] in _MISSING:
+        if from_row is None or from_row[name] in MISSING:
             continue
         if column.name == "lab" and from_row[name] == PIPELINE:
             continue
@@ -187,7 +202,9 @@ def _cell(column: Column, row: Row, report_row: Row | None) -> tuple[Row, str] |
 
 def _read_factor(column: Column, rows: Sequence[Row], report_rows: Sequence[Row | None]) -> Factor:
     values = [
-        _value(column, cell) if (cell := _cell(column, row, report_row)) is not None else _absent(column, row)
+        read_value(column, *cell)
+        if (cell := _cell(column, row, report_row)) is not None
+        else _absent(column, row)
         for row, report_row in zip(rows, report_rows, strict=True)
     ]
     return Factor(column.name, column.kind, column.role, as_values(column.kind, values))
@@ -219,8 +236,21 @@ def _absent(column: Column, row: Row) -> str | None:
     return None
 
 
-def _value(column: Column, cell: tuple[Row, str]) -> Any:
-    row, name = cell
+def read_value(column: Column, row: Row, name: str) -> Any:
+    """Read one cell that holds something as a value of a factor.
+
+    Parameters
+    ----------
+    column
+        What the factor is.
+    row, name
+        Where the cell stands.
+
+    Raises
+    ------
+    SourceError
+        If it should be a number or date and is none.
+    """
     text = row[name]
     if column.name in ("age", "age_unit"):
         # pooled donors ("53 years, 32 years"), ranges ("37-42 weeks") and "90 or above" have no one age: missing,
@@ -253,16 +283,33 @@ def _value(column: Column, cell: tuple[Row, str]) -> Any:
     return text
 
 
-def _other_columns(table: Table, rows: Sequence[Row]) -> list[Factor]:
-    """Keep every other column of the metadata table as it is, under a name in the store's style.
+def keep_other_columns(
+    table: Table, rows: Sequence[Row], used: Collection[str], names: Collection[str]
+) -> list[Factor]:
+    """Keep every column that makes no factor of its own as it is, under a name in the store's style.
 
     A header without a letter or digit of ASCII is called by its place, ``column_14``.
+
+    Parameters
+    ----------
+    table
+        Whose columns these are.
+    rows
+        Those of its rows that count, one an experiment.
+    used
+        Headers of the columns that were read already.
+    names
+        Of the factors that were made of them.
+
+    Raises
+    ------
+    SourceError
+        If a name is too long for an array of a store.
     """
-    used = {source.partition(":")[2] for column in COLUMNS for source in column.sources if source[0] == "m"}
-    taken = {column.name for column in COLUMNS} | RESERVED
+    taken = set(names) | RESERVED
     others = []
     for number, header in enumerate(table.columns, start=1):
-        if header in used or header == "File accession":
+        if header in used:
             continue
         name = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_") or f"column_{number}"
         if len(name) > NAME_BYTES:
@@ -276,6 +323,6 @@ def _other_columns(table: Table, rows: Sequence[Row]) -> list[Factor]:
         while name in taken:
             name += "_"
         taken.add(name)
-        values = [row[header] if row[header] not in _MISSING else None for row in rows]
+        values = [row[header] if row[header] not in MISSING else None for row in rows]
         others.append(Factor(name, "category", None, as_values("category", values)))
     return others

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import Final, Protocol
 import pysam
 from pysam.utils import SamtoolsError
 
+from mfdstore.errors import SourceError
+from mfdstore.schema import NAME_BYTES
 from mfdstore.sources.fasta_index import index_fits
 from mfdstore.sources.fasta_text import (
     DAMAGE,
@@ -125,6 +127,32 @@ def open_fasta(path: Path, scratch: Path | None = None) -> Iterator[Fasta]:
         except DAMAGE as error:
             raise damaged(path, f"a BGZF file with a damaged block ({error})") from error
         yield _index(path, folder)
+
+
+def check_chrom_names(path: Path, chroms: Iterable[str]) -> None:
+    """Refuse names that cannot name an array of a store.
+
+    Parameters
+    ----------
+    path
+        Of the FASTA, for messages.
+    chroms
+        The names that a store would use.
+
+    Raises
+    ------
+    SourceError
+        If one is unfit.
+    """
+    for chrom in chroms:
+        unfit = "/" in chrom or chrom in (".", "..", "zarr.json") or chrom.startswith("__")
+        if unfit or len(chrom.encode()) > NAME_BYTES:
+            raise SourceError(
+                path,
+                found=f"sequence name {chrom[:60]!r}, {len(chrom.encode())} bytes long",
+                expected=f"a name for an array of the store: without '/', at most {NAME_BYTES} bytes",
+                remedy="Rename the sequence, or choose others by --chroms.",
+            )
 
 
 @contextmanager

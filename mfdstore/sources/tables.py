@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfdstore.errors import SourceError
-from mfdstore.genomes import some
 from mfdstore.provenance import SourceFile, describe_bytes
+from mfdstore.sources.table_hints import describe_lack
 
 
 class Row(dict[str, str]):
@@ -80,19 +80,19 @@ class Table:
                 remedy="Unpack it if it is compressed; save it as UTF-8.",
             ) from error
         # the portal itself writes reports with CR LF; quotes mean nothing to it, and cells have no greatest length
-        lines = [line.split("\t") for line in re.split(r"\r\n|\n|\r", text)]
+        texts = re.split(r"\r\n|\n|\r", text)
+        lines = [line.split("\t") for line in texts]
         first = 1 if stamped and lines and not set(required) <= set(lines[0]) else 0
         header = lines[first] if len(lines) > first else []
         lacking = [column for column in required if column not in header]
         if lacking:
+            found, remedy = describe_lack(texts[first:], lacking)
             raise SourceError(
                 path,
                 line=first + 1,
-                found=f"columns {some([repr(cell[:40]) for cell in header])}"
-                if any(header)
-                else "no header line",
+                found=found,
                 expected=f"a header with {', '.join(map(repr, lacking))}",
-                remedy="Give the portal's table as it was downloaded.",
+                remedy=remedy,
             )
         twice = sorted({column for column in header if column and header.count(column) > 1})
         if twice:

@@ -511,4 +511,5 @@ def test_command__help_imports_nothing_heavy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert all(command in ended.stdout for command in ("build", "info", "verify", "simulate"))
+    commands = ("build", "info", "verify", "simulate", "import-mfd", "export")
+    assert all(command in ended.stdout for command in commands)

@@ -18,9 +18,8 @@ from mfdstore import schema
 from mfdstore.build.crew import gather_crew
 from mfdstore.build.once import Done, Task, do_once
 from mfdstore.build.run import STAGES, build_store
-from mfdstore.build.sequence import find_blank
 from mfdstore.build.settings import Resources, Sources
-from mfdstore.dinucleotides import BLANK
+from mfdstore.dinucleotides import BLANK, find_blank
 from mfdstore.errors import ConfigError, SourceError, StoreError
 from mfdstore.provenance import describe_file
 from mfdstore.publish import resumed

@@ -1,0 +1,226 @@
+"""Commands of `mfdstore` that take over other formats and give them back: import-mfd, export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import explained, progress_bars
+from cli.options import check_splits, fractions, given, names, print_json
+from cli.store_tables import print_export, print_import
+
+_FILES, _LABELS, _SPLITS, _CHOICE = "Files", "Labels", "Splits", "What to export"
+_SPLIT_OPTIONS = ("split_valid", "split_test", "split_blocks", "block_fractions", "gap")
+
+
+def add_interchange(app: typer.Typer) -> None:
+    """Give the app the commands of this module."""
+    app.command("import-mfd")(import_mfd)
+    app.command("export")(export)
+
+
+def import_mfd(
+    context: typer.Context,
+    regions: Annotated[
+        Path, typer.Option(help="The release's bins: regions.bed or regions.bed.gz.", rich_help_panel=_FILES)
+    ],
+    overlaps: Annotated[
+        Path,
+        typer.Option(
+            help="The release's overlaps.h5: which experiment has a peak in which bin.",
+            rich_help_panel=_FILES,
+        ),
+    ],
+    metadata: Annotated[
+        Path,
+        typer.Option(
+            help="The release's metadata table, or the ENCODE portal's metadata.tsv of the same files.",
+            rich_help_panel=_FILES,
+        ),
+    ],
+    fasta: Annotated[
+        Path, typer.Option(help="Reference genome: FASTA, plain, gzip or BGZF.", rich_help_panel=_FILES)
+    ],
+    genome: Annotated[
+        str, typer.Option(help="Name of the assembly: hg38, hg19, mm10 or your own.", rich_help_panel=_FILES)
+    ],
+    output: Annotated[
+        Path, typer.Option("--out", help="Store to create; must not exist yet.", rich_help_panel=_FILES)
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="The portal's experiment report, beside the portal's table.", rich_help_panel=_FILES
+        ),
+    ] = None,
+    chroms: Annotated[
+        str,
+        typer.Option(
+            help="Chromosomes to import, separated by commas; all of the FASTA if not given.",
+            rich_help_panel=_FILES,
+        ),
+    ] = "",
+    min_overlap: Annotated[
+        int | None,
+        typer.Option(
+            help="By how many bp a peak overlapped a bin to label it: the release does not say. 64 if not given.",
+            rich_help_panel=_LABELS,
+            show_default=False,
+        ),
+    ] = None,
+    min_experiments: Annotated[
+        int | None,
+        typer.Option(
+            help="How many experiments label each bin of the release at least; checked. 2 if not given.",
+            rich_help_panel=_LABELS,
+            show_default=False,
+        ),
+    ] = None,
+    split_valid: Annotated[
+        str, typer.Option(help="Chromosomes held out for validation.", rich_help_panel=_SPLITS)
+    ] = "chr8",
+    split_test: Annotated[
+        str, typer.Option(help="Chromosomes held out for the test.", rich_help_panel=_SPLITS)
+    ] = "chr9,chr10",
+    split_blocks: Annotated[
+        bool,
+        typer.Option(
+            "--split-blocks",
+            help="Cut each chromosome into three blocks instead: for one chromosome alone.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = False,
+    block_fractions: Annotated[
+        str,
+        typer.Option(help="Shares of train, valid and test with --split-blocks.", rich_help_panel=_SPLITS),
+    ] = "0.8,0.1,0.1",
+    gap: Annotated[
+        int, typer.Option(help="Unused bp between two blocks with --split-blocks.", rich_help_panel=_SPLITS)
+    ] = 1152,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Leave out rows of the metadata whose experiments have no labels."
+        ),
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Keep experiments without a peak on the chosen chromosomes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")] = False,
+) -> None:
+    """Turn a release in the format of MFD's authors into a store.
+
+    Labels are taken as they are; the sequence comes from the FASTA.
+
+    What `mfdstore export --format mfd-hdf5` wrote comes back whole: splits, thresholds and all factors.
+    """
+    with explained():
+        from mfdstore.import_mfd import ImportSettings, ReleaseSources, import_release
+        from mfdstore.splitting import SplitOptions
+
+        shares = fractions(block_fractions)
+        check_splits(context, split_blocks)
+        splits = SplitOptions(
+            names("--split-valid", split_valid),
+            names("--split-test", split_test),
+            shares if split_blocks else None,
+            gap,
+        )
+        settings = ImportSettings(
+            genome,
+            chroms=names("--chroms", chroms),
+            min_overlap=min_overlap,
+            min_experiments=min_experiments,
+            # an export says itself how it was split, unless the user says otherwise
+            splits=splits if given(context, _SPLIT_OPTIONS) else None,
+            allow_missing=allow_missing,
+            allow_empty=allow_empty,
+        )
+        sources = ReleaseSources(regions, overlaps, metadata, fasta, report)
+        with progress_bars() as on_progress:
+            done = import_release(sources, output, settings, on_progress)
+        if as_json:
+            print_json({"path": str(done.path), "digest": done.digest, "counts": asdict(done.counts)})
+        else:
+            print_import(done)
+
+
+def export(
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE", help="Directory of the store, such as encode.zarr.")
+    ],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="mfd-hdf5: the files of MFD's authors; bed: for bedtools and browsers; parquet: tables."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--out", help="Folder to create; must not exist yet.")],
+    split: Annotated[
+        str, typer.Option(help="Only windows of these splits, such as train,valid.", rich_help_panel=_CHOICE)
+    ] = "",
+    chroms: Annotated[
+        str, typer.Option(help="Only windows of these chromosomes.", rich_help_panel=_CHOICE)
+    ] = "",
+    experiments: Annotated[
+        str,
+        typer.Option(
+            help="Only these experiments, by accession, or 'all'. As BED they get a file of positive windows each.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only experiments with this value, such as target=CTCF. May be repeated.",
+            metavar="FACTOR=VALUE",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Do not pack BED files by gzip.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")] = False,
+) -> None:
+    """Write STORE as files that other programs read.
+
+    mfd-hdf5: regions.bed.gz, overlaps.h5 and metadata.tsv, as MFD's authors have them; `mfdstore import-mfd` makes the
+    same store of them again.
+
+    bed: windows.bed.gz and, for experiments that are named, the windows with a peak of each.
+
+    parquet: windows, labels (a row for each window and experiment with a peak in it) and experiments.
+    """
+    with explained():
+        from mfdstore.export.choice import Choice
+        from mfdstore.export.exporting import check_format, export_store
+
+        choice = Choice(
+            splits=names("--split", split),
+            chroms=names("--chroms", chroms),
+            experiments=names("--experiments", experiments),
+            where=tuple(_equation(text) for text in where or ()),
+        )
+        with progress_bars() as on_progress:
+            done = export_store(
+                store, output, check_format(format), choice, packed=not plain, on_progress=on_progress
+            )
+        if as_json:
+            print_json(asdict(done))
+        else:
+            print_export(done)
+
+
+def _equation(text: str) -> tuple[str, str]:
+    from mfdstore.errors import ConfigError
+
+    factor, equals, value = text.partition("=")
+    if not (factor and equals and value):
+        raise ConfigError(
+            "--where",
+            found=repr(text),
+            expected="a factor and a value, such as target=CTCF",
+            remedy="Correct the option.",
+        )
+    return factor, value

@@ -1,0 +1,102 @@
+"""Options that several commands of `mfdstore` share: how their text is read, and which of them were given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def names(option: str, text: str) -> tuple[str, ...]:
+    """Read names joined by commas; none if the option was not given.
+
+    Raises
+    ------
+    ConfigError
+        If there is text without a name.
+    """
+    from mfdstore.errors import ConfigError
+
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not found:
+        raise ConfigError(
+            option,
+            found=repr(text),
+            expected="names joined by commas",
+            remedy="Name some, or leave out the option.",
+        )
+    return found
+
+
+def given(context: typer.Context, parameters: Sequence[str]) -> list[str]:
+    """List those of a command's parameters that the user gave, rather than left as they are."""
+    # typer brings a click of its own in later versions, so the source is asked for its name
+    return [
+        name
+        for name in parameters
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    ]
+
+
+def check_splits(context: typer.Context, split_blocks: bool) -> None:
+    """Refuse options that the kind of split chosen would not read.
+
+    Raises
+    ------
+    ConfigError
+        If one was given.
+    """
+    from mfdstore.errors import ConfigError
+
+    unread = given(context, ("split_valid", "split_test") if split_blocks else ("block_fractions", "gap"))
+    if unread:
+        option = f"--{unread[0].replace('_', '-')}"
+        raise ConfigError(
+            option,
+            found="--split-blocks beside it" if split_blocks else "no --split-blocks beside it",
+            expected="splits by whole chromosomes or by blocks, not both",
+            remedy=f"Leave out {option}, or {'leave out' if split_blocks else 'pass'} --split-blocks.",
+        )
+
+
+def fractions(text: str) -> tuple[float, float, float]:
+    """Read the shares of train, valid and test.
+
+    Raises
+    ------
+    ConfigError
+        If they are not three numbers.
+    """
+    from mfdstore.errors import ConfigError
+
+    try:
+        train, valid, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            "--block-fractions",
+            found=repr(text),
+            expected="three numbers such as 0.8,0.1,0.1",
+            remedy="Correct the option.",
+        ) from None
+    return train, valid, test
+
+
+def print_json(content: Any) -> None:
+    """Print a result for a script to read."""
+    typer.echo(json.dumps(content, indent=2, default=str))
+
+
+def size(option: str, text: str) -> int:
+    """Read a number of bytes such as ``4GB``."""
+    from dask.utils import parse_bytes
+
+    from mfdstore.errors import ConfigError
+
+    try:
+        return int(parse_bytes(text))
+    except ValueError:
+        raise ConfigError(
+            option, found=repr(text), expected="a size such as 4GB or 800MiB", remedy="Correct the option."
+        ) from None
