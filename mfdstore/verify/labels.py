@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -37,7 +37,7 @@ def check_labels(
     SourceError
         If peak files are missing or cannot be read.
     """
-    files = find_peak_files(store, folder)
+    files = find_peak_files(folder, store.experiments)
     recorded = recorded_md5(store)
     changed = []
     labels = _BinLabels(store)
@@ -65,8 +65,8 @@ def genome_of(store: Store) -> Genome:
     return Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
 
 
-def find_peak_files(store: Store, folder: Path) -> dict[str, Path]:
-    """Find the peak file of each experiment of a store; other files are of no interest.
+def find_peak_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Find the peak files of some experiments of a store; others are of no interest.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def find_peak_files(store: Store, folder: Path) -> dict[str, Path]:
             remedy="Check the path given to --peaks.",
         )
     files = {stem: path for path in sorted(folder.iterdir()) if (stem := peak_stem(path)) is not None}
-    lacking = [name for name in store.experiments if name not in files]
+    lacking = [name for name in names if name not in files]
     if lacking:
         raise SourceError(
             folder,

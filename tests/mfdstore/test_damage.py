@@ -17,44 +17,19 @@ from hypothesis.extra import numpy as npst
 
 from mfdstore import schema
 from mfdstore.bitmaps import turn_rows
-from mfdstore.build.run import build_store
 from mfdstore.layout import write_manifest
 from mfdstore.manifest import DIGESTS_FILE, METADATA_FILE, NAMES_FILE, has_manifest
 from mfdstore.shards import Grid, find_bad_chunks
 from mfdstore.store import Store
 from mfdstore.verify import Damage, VerifyReport, verify_store
 from mfdstore.verify.arrays import block_of_windows
-from tests.mfdstore.conftest import Little
-from tests.worlds import ACCESSIONS, settings
-
-
-def all_files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file())
-
-
-def flip(file: Path, at: int, by: int = 0x01) -> None:
-    content = bytearray(file.read_bytes())
-    content[at] ^= by
-    file.write_bytes(content)
+from tests.mfdstore.damage import all_files, flip
+from tests.worlds import ACCESSIONS
 
 
 def _named(report: VerifyReport) -> dict[str, Damage]:
     assert len({damage.file for damage in report.damage}) == len(report.damage)
     return {damage.file: damage for damage in report.damage}
-
-
-@pytest.fixture
-def cut_small(little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The small world in many shards of several chunks."""
-    monkeypatch.setattr(schema, "ROWS_PER_CHUNK", 2)
-    monkeypatch.setattr(schema, "ROWS_PER_SHARD", 8)
-    monkeypatch.setattr(schema, "CODES_PER_SHARD", 1024)
-    monkeypatch.setattr("mfdstore.layout._CODES_PER_CHUNK", 256)
-    monkeypatch.setattr("mfdstore.layout._WINDOW_BYTES_PER_CHUNK", 2)
-    monkeypatch.setattr("mfdstore.layout._VALUES_PER_CHUNK", 20)
-    out = tmp_path / "small.zarr"
-    build_store(little.sources, out, settings())
-    return out
 
 
 # ---- one flipped byte
