@@ -1,4 +1,4 @@
-"""The command `mfdstore`: simulate, build, info, verify."""
+"""The command `mfdstore`: simulate, build, info; verify and diff are in a module of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from cli.console import add_version, err, explained, out, progress_bars
+from cli.check_commands import add_checks
+from cli.console import add_version, explained, out, progress_bars
 from cli.store_tables import describe_store, print_build, print_info, print_path
 
 app = typer.Typer(
@@ -31,6 +30,7 @@ _FILES, _BINS, _SPLITS, _COMPUTING = "Files", "Bins and filters", "Splits", "Com
 
 
 add_version(app, "mfdstore")
+add_checks(app)
 
 
 @app.command()
@@ -190,49 +190,6 @@ def info(store: StorePath, as_json: AsJson = False) -> None:
             _print_json(described)
         else:
             print_info(described)
-
-
-@app.command()
-def verify(
-    store: StorePath,
-    peaks: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the peak files: every label is computed again, by pyranges."),
-    ] = None,
-    fasta: Annotated[Path | None, typer.Option(help="The genome: every base is compared.")] = None,
-    blacklist: Annotated[
-        Path | None, typer.Option(help="The blacklist of the build, if it had one; with --peaks.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Read STORE back and check it: checksums and digests, and against the sources given.
-
-    Exits with 1 if anything is not as it should be.
-    """
-    with explained():
-        from mfdstore.verify import verify_store
-
-        with progress_bars() as on_progress:
-            found = verify_store(
-                store, peaks=peaks, fasta=fasta, blacklist=blacklist, on_progress=on_progress
-            )
-        if as_json:
-            _print_json({"sound": found.sound, "findings": [asdict(finding) for finding in found.findings]})
-        else:
-            verdicts = {True: "ok", False: "[red]WRONG[/red]", None: "[yellow]not checked[/yellow]"}
-            table = Table("check", "", "detail", box=None)
-            for finding in found.findings:
-                table.add_row(finding.check, verdicts[finding.sound], escape(finding.detail))
-            out.print(table)
-        if not found.sound:
-            err.print(
-                f"{store} is damaged or differs from its sources.",
-                style="red",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-            raise typer.Exit(1)
 
 
 @app.command()

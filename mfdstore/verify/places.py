@@ -155,6 +155,8 @@ class Places:
             holds.append(some(regions))
         if experiments:
             holds.append(some(experiments))
+        elif not windows and not regions:
+            holds.append("all experiments")
         return Damage(
             fault.file,
             fault.kind,
