@@ -17,6 +17,7 @@ from mfdstore.build.peaks import PER_PIECE
 from mfdstore.repair.bench import Bench
 from mfdstore.repair.peaks import kept_of, raster
 from mfdstore.store import Store
+from mfdstore.verify.arrays import block_of_windows
 from mfdstore.verify.report import Damage
 
 _ROWS: Final = schema.LABEL_BITS
@@ -130,12 +131,26 @@ def _rows_from_lines(bench: Bench, store: Store) -> None:
     """Make shards of rows: seen from the lines, windows are to experiments what they are to windows."""
     stored, prepared = store.array(_LINES), bench.prepare(_ROWS)
     step = (prepared.shards or prepared.chunks)[0]
+    block = block_of_windows(prepared.shape[1])
+    blocks: dict[int, list[str]] = {}
     for file in bench.faults_of(_ROWS):
-        begin = int(file.split("/")[-2]) * step
-        end = min(begin + step, store.n_windows)
-        first = begin // 8 * 8
-        columns = np.ascontiguousarray(stored[:, first // 8 : schema.n_bytes(end)])
-        rows = np.zeros((end - first, prepared.shape[1]), np.uint8)
-        turn_rows(columns, rows)
-        prepared[begin:end] = rows[begin - first :]
-        bench.put(file, (bench.folder / "store" / file).read_bytes(), "labels by experiment")
+        blocks.setdefault(int(file.split("/")[-2]) * step // block, []).append(file)
+    for files in blocks.values():
+        # a chunk of lines spans many shards of rows: it is read once for all of them
+        spans = [_span_of(file, step, store.n_windows) for file in files]
+        first = min(begin for begin, _ in spans) // 8 * 8
+        end = max(behind for _, behind in spans)
+        columns = np.asarray(stored[:, first // 8 : schema.n_bytes(end)])
+        for file, (begin, behind) in zip(files, spans, strict=True):
+            low = begin // 8 * 8
+            rows = np.zeros((behind - low, prepared.shape[1]), np.uint8)
+            part = columns[:, (low - first) // 8 : schema.n_bytes(behind) - first // 8]
+            turn_rows(np.ascontiguousarray(part), rows)
+            prepared[begin:behind] = rows[begin - low :]
+            bench.put(file, (bench.folder / "store" / file).read_bytes(), "labels by experiment")
+
+
+def _span_of(file: str, step: int, n_windows: int) -> tuple[int, int]:
+    """Give the first window of a shard of rows and the one behind it."""
+    begin = int(file.split("/")[-2]) * step
+    return begin, min(begin + step, n_windows)
