@@ -27,7 +27,7 @@ demo: $(STAMP)
 	$(BIN)/mfdstore build --genome simulated --fasta $(DEMO)/sources/genome.fa.gz --peaks $(DEMO)/sources/peaks \
 		--metadata $(DEMO)/sources/metadata.tsv --report $(DEMO)/sources/experiment_report.tsv \
 		--blacklist $(DEMO)/sources/blacklist.bed.gz --split-valid chr5 --split-test chr6 --out $(DEMO)/encode.zarr
-	$(BIN)/mfdstore verify $(DEMO)/encode.zarr --peaks $(DEMO)/sources/peaks --fasta $(DEMO)/sources/genome.fa.gz \
+	$(BIN)/mfdstore verify $(DEMO)/encode.zarr --deep --peaks $(DEMO)/sources/peaks --fasta $(DEMO)/sources/genome.fa.gz \
 		--blacklist $(DEMO)/sources/blacklist.bed.gz
 	$(BIN)/mfdmodel train --store $(DEMO)/encode.zarr --out $(DEMO)/run --preset demo --seed 1
 	$(BIN)/mfdmodel evaluate $(DEMO)/run --split test

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+StorePath = Annotated[
+    Path, typer.Argument(metavar="STORE", help="Directory of the store, such as encode.zarr.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 
 
 def names(option: str, text: str) -> tuple[str, ...]:

@@ -183,3 +183,35 @@ def set_in_line(  # pragma: no cover - compiled
     for run in range(len(first)):
         for bit in range(first[run], stop[run]):
             line[bit >> 3] |= np.uint8(0x80 >> (bit & 7))
+
+
+@_compiled
+def turn_rows(  # pragma: no cover - compiled
+    rows: NDArray[np.uint8], lines: NDArray[np.uint8]
+) -> None:
+    """Turn labels by window into labels by experiment, eight windows and eight experiments at a time.
+
+    Parameters
+    ----------
+    rows
+        Packed labels, shape ``(window, label_byte)``.
+    lines
+        Zeros that are filled, shape ``(experiment, window_byte)``; may have fewer experiments than `rows` has bits.
+    """
+    n_windows, n_lines = len(rows), len(lines)
+    for group in range(lines.shape[1]):
+        for byte in range(rows.shape[1]):
+            word = np.uint64(0)
+            for window in range(8 * group, min(8 * group + 8, n_windows)):
+                word |= np.uint64(rows[window, byte]) << np.uint64(56 - 8 * (window & 7))
+            if word == 0:
+                continue
+            # a square of 8 x 8 bits over its diagonal: blocks of 1, then of 2, then of 4
+            swap = (word ^ (word >> np.uint64(7))) & np.uint64(0x00AA00AA00AA00AA)
+            word ^= swap ^ (swap << np.uint64(7))
+            swap = (word ^ (word >> np.uint64(14))) & np.uint64(0x0000CCCC0000CCCC)
+            word ^= swap ^ (swap << np.uint64(14))
+            swap = (word ^ (word >> np.uint64(28))) & np.uint64(0x00000000F0F0F0F0)
+            word ^= swap ^ (swap << np.uint64(28))
+            for bit in range(min(8, n_lines - 8 * byte)):
+                lines[8 * byte + bit, group] = np.uint8((word >> np.uint64(56 - 8 * bit)) & np.uint64(0xFF))

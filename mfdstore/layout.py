@@ -6,6 +6,7 @@ Who fills them is another matter: `writer` does it row by row, `build` by tasks 
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -164,22 +165,30 @@ def finish(
     )
     for left in path.rglob(_PARTIAL):
         left.unlink()
-    _write_manifest(path, root)
+    write_manifest(path)
     return digest
 
 
-def _write_manifest(path: Path, root: zarr.Group) -> None:
-    """Note the digest of each file; the manifest's own chunks are under the checksum of their codec."""
+def write_manifest(path: Path) -> None:
+    """Write the consolidated metadata, a copy of all metadata, and the digest of each file.
+
+    The copy is what each ``zarr.json`` says, that of the root as it is before it is consolidated: so none that is
+    damaged is lost. The chunks of names and digests are under the checksum of their codec alone.
+    """
+    root = zarr.open_group(str(path), mode="r+", zarr_format=3, use_consolidated=False)
+    root.attrs.put(root.attrs.asdict())  # as it is without what was consolidated before
     manifest = root.require_group(schema.MANIFEST)
-    names = {f"{schema.MANIFEST}/{part}/zarr.json" for part in (schema.FILE_NAMES, schema.FILE_DIGESTS)}
-    names |= {f"{schema.MANIFEST}/zarr.json"}
-    names |= {
-        file.relative_to(path).as_posix()
-        for file in path.rglob("*")
-        if file.is_file() and not file.is_relative_to(path / schema.MANIFEST)
-    }
-    files = sorted(names)
-    listed = _create(
+    own = {f"{schema.MANIFEST}/{part}/zarr.json" for part in schema.MANIFEST_ARRAYS}
+    own |= {f"{schema.MANIFEST}/zarr.json", f"{schema.MANIFEST}/{schema.METADATA}/c/0"}
+    files = sorted(
+        own
+        | {
+            file.relative_to(path).as_posix()
+            for file in path.rglob("*")
+            if file.is_file() and not file.is_relative_to(path / schema.MANIFEST)
+        }
+    )
+    names = _create(
         manifest,
         schema.FILE_NAMES,
         shape=(len(files),),
@@ -195,11 +204,26 @@ def _write_manifest(path: Path, root: zarr.Group) -> None:
         dims=(schema.FILE, schema.DIGEST_BYTE),
         chunks=(len(files), hashlib.sha256().digest_size),
     )
+    described = {
+        name: (path / name).read_text()
+        for name in files
+        if name.endswith("zarr.json") and name != f"{schema.MANIFEST}/{schema.METADATA}/zarr.json"
+    }
+    text = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+    copy = _create(
+        manifest,
+        schema.METADATA,
+        shape=(len(text),),
+        dtype=np.dtype(np.uint8),
+        dims=(schema.METADATA_BYTE,),
+        chunks=(len(text),),
+    )
+    copy[...] = np.frombuffer(text, np.uint8)
     with warnings.catch_warnings():
         # consolidated metadata is not yet in the Zarr 3 text; readers that do not know it ignore it
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(root.store)
-    listed[...] = _strings(files)
+    names[...] = _strings(files)
     digests[...] = np.stack([digest_file(path / name) for name in files])
 
 

@@ -33,18 +33,12 @@ def published(out: Path) -> Iterator[Path]:
         If `out` exists, before or by the time all is written, its folder does not exist or cannot be written,
         or the disk is full.
     """
-    owner = f".{out.name}.writing-{socket.gethostname()}-"
-    hidden = out.parent / f"{owner}{os.getpid()}"
     try:
         if out.exists() or out.is_symlink():
             raise _exists(out)
         _check_parent(out)
-        for left in out.parent.glob(f"{glob.escape(owner)}*"):
-            # digits only: what begins like this host's name may be of another, as "node-2" is not "node"
-            number = left.name.removeprefix(owner)
-            if number.isdigit() and not _alive(int(number)):
-                shutil.rmtree(left, ignore_errors=True)
-        hidden.mkdir()  # before anything is read, so that a folder that cannot be written is told at once
+        # before anything is read, so that a folder that cannot be written is told at once
+        hidden = _make_hidden(out, "writing")
     except OSError as error:
         raise _explain(out, error) from error
     try:
@@ -58,6 +52,42 @@ def published(out: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a hidden folder beside a store to prepare files in; it is removed in the end, however that comes.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written, or the disk is full.
+    """
+    try:
+        hidden = _make_hidden(path, "repairing")
+    except OSError as error:
+        raise _explain(path, error) from error
+    try:
+        yield hidden
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise _explain(path, error) from error
+        raise
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _make_hidden(out: Path, doing: str) -> Path:
+    """Make a folder of this process beside a name, and remove those of processes that are no more."""
+    owner = f".{out.name}.{doing}-{socket.gethostname()}-"
+    for left in out.parent.glob(f"{glob.escape(owner)}*"):
+        # digits only: what begins like this host's name may be of another, as "node-2" is not "node"
+        number = left.name.removeprefix(owner)
+        if number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    hidden = out.parent / f"{owner}{os.getpid()}"
+    hidden.mkdir()
+    return hidden
 
 
 @contextmanager

@@ -33,12 +33,15 @@ COORDINATES: Final = (CHROM, START, SPLIT, N_POSITIVE, END)
 # group of the codes, one array a chromosome
 SEQUENCE: Final = "sequence"
 
-# group of the digests of all files, and its arrays
+# group of the digests of all files, its arrays and their dimensions
 MANIFEST: Final = "manifest"
 FILE_NAMES: Final = "name"
 FILE_DIGESTS: Final = "sha256"
+METADATA: Final = "metadata"
+MANIFEST_ARRAYS: Final = (FILE_NAMES, FILE_DIGESTS, METADATA)
 FILE: Final = "file"
 DIGEST_BYTE: Final = "digest_byte"
+METADATA_BYTE: Final = "metadata_byte"
 
 # the attribute of the root group that holds everything the format defines
 ATTRIBUTES: Final = "mfdstore"

@@ -299,5 +299,5 @@ def _damaged(path: Path, found: str) -> StoreError:
         path,
         found=found,
         expected="a whole store",
-        remedy="`mfdstore verify` lists what is damaged; build the store again.",
+        remedy="`mfdstore verify` lists what is damaged, `mfdstore verify --repair` mends it.",
     )

@@ -208,5 +208,5 @@ def _check_windows(store: Store, sizes: dict[str, int]) -> None:
             store.path,
             found=f"window {row} on {chrom} at {table.start[row]}",
             expected=f"a bin inside {chrom}, which has {sizes.get(chrom, 'no')} bp",
-            remedy="Run `mfdstore verify` on it, and build it again.",
+            remedy="Run `mfdstore verify` on it, with --repair if it is damaged.",
         )

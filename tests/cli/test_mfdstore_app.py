@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from cli.mfdstore_app import app
 from mfdstore import schema
 from mfdstore.build.run import build_store
+from mfdstore.layout import write_manifest
 from tests.worlds import ACCESSIONS, GENOME, METADATA_COLUMNS, World, settings, write_fasta, write_table
 
 FIRST, SECOND, THIRD = ACCESSIONS[:3]
@@ -366,7 +367,7 @@ def test_build__info_and_verify_of_a_sound_world(case: Case) -> None:
     assert "48 (32 train, 8 valid, 8 test)" in shown.stdout
 
     sources = ["--peaks", str(case.sources / "peaks"), "--fasta", str(case.sources / "genome.fa")]
-    verify = ["verify", str(case.out), *sources, "--blacklist", str(case.sources / "blacklist.bed")]
+    verify = ["verify", str(case.out), "--deep", *sources, "--blacklist", str(case.sources / "blacklist.bed")]
     verified = CliRunner().invoke(app, [*verify, "--json"])
     assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["sound"] is True
@@ -418,6 +419,7 @@ def test_store__of_a_newer_format_version(store: Path, command: str) -> None:
     content = json.loads(file.read_text())
     content["attributes"][schema.ATTRIBUTES]["format_version"] = 2
     file.write_text(json.dumps(content))
+    write_manifest(store)
     message = _message(CliRunner().invoke(app, [command, str(store)]))
     assert "found format version 2; expected at most 1" in message
     assert "Install a newer mfd" in message
@@ -442,8 +444,11 @@ def test_verify__of_a_flipped_byte_names_the_array(store: Path, as_json: bool) -
     if as_json:
         wrong = [entry["check"] for entry in json.loads(result.stdout)["findings"] if not entry["sound"]]
         assert wrong == ["array start"]
+        (damage,) = json.loads(result.stdout)["damage"]
+        assert (damage["file"], damage["fault"], damage["windows"]) == ("start/c/0", "damaged", [[0, 48]])
     else:
         assert re.search(r"array start +WRONG", result.stdout)
+        assert re.search(r"start/c/0 +damaged +start: windows 0-47", result.stdout)
     message = _message(CliRunner().invoke(app, ["info", str(store)]))
     assert "array start with a damaged chunk" in message
 
@@ -452,16 +457,18 @@ def test_verify__of_a_flipped_byte_names_the_array(store: Path, as_json: bool) -
 def test_verify__of_sources_that_are_not_there(store: Path, option: str) -> None:
     nothing = str(store.parent / "nothing")
     given = ["--peaks", str(store.parent / "sources" / "peaks")] if option == "--blacklist" else []
-    message = _message(CliRunner().invoke(app, ["verify", str(store), *given, option, nothing]))
+    message = _message(CliRunner().invoke(app, ["verify", str(store), "--deep", *given, option, nothing]))
     assert nothing in message
 
 
 def test_verify__says_what_it_did_not_check(store: Path) -> None:
     peaks = str(store.parent / "sources" / "peaks")
-    result = CliRunner().invoke(app, ["verify", str(store), "--peaks", peaks], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(
+        app, ["verify", str(store), "--deep", "--peaks", peaks], env={"COLUMNS": "200"}
+    )
     assert result.exit_code == 0
     assert re.search(r"filters +not checked +pass --blacklist", result.stdout)
-    told = CliRunner().invoke(app, ["verify", str(store), "--peaks", peaks, "--json"])
+    told = CliRunner().invoke(app, ["verify", str(store), "--deep", "--peaks", peaks, "--json"])
     found = {entry["check"]: entry["sound"] for entry in json.loads(told.stdout)["findings"]}
     assert found["filters"] is None
     assert {sound for check, sound in found.items() if check != "filters"} == {True}
@@ -497,7 +504,7 @@ def test_command__builds_without_a_word_on_stderr(case: Case) -> None:
     assert ended.stdout.splitlines()[-1] == str(case.out)
     shown = _run("info", str(case.out))
     assert (shown.returncode, shown.stderr) == (0, "")
-    verified = _run("verify", str(case.out), "--peaks", str(case.sources / "peaks"))
+    verified = _run("verify", str(case.out), "--deep", "--peaks", str(case.sources / "peaks"))
     assert (verified.returncode, verified.stderr) == (0, "")
 
 

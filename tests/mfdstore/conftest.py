@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mfdstore import schema
 from mfdstore.build.run import build_store
 from mfdstore.build.settings import BuildReport, BuildSettings, Sources
 from mfdstore.store import Store
@@ -51,6 +52,20 @@ def little(tmp_path_factory: pytest.TempPathFactory) -> Little:
 def copied(little: Little, tmp_path: Path) -> Path:
     """Path of a copy of the store, to damage."""
     return Path(shutil.copytree(little.path, tmp_path / "copy.zarr"))
+
+
+@pytest.fixture
+def cut_small(little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small world in many shards of several chunks."""
+    monkeypatch.setattr(schema, "ROWS_PER_CHUNK", 2)
+    monkeypatch.setattr(schema, "ROWS_PER_SHARD", 8)
+    monkeypatch.setattr(schema, "CODES_PER_SHARD", 1024)
+    monkeypatch.setattr("mfdstore.layout._CODES_PER_CHUNK", 256)
+    monkeypatch.setattr("mfdstore.layout._WINDOW_BYTES_PER_CHUNK", 2)
+    monkeypatch.setattr("mfdstore.layout._VALUES_PER_CHUNK", 20)
+    out = tmp_path / "small.zarr"
+    build_store(little.sources, out, settings())
+    return out
 
 
 @pytest.fixture(scope="session")

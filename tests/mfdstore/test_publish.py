@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mfdstore.errors import StoreError
-from mfdstore.publish import published
+from mfdstore.publish import beside, published
 
 
 def _hidden(out: Path, process: int, host: str = "") -> Path:
@@ -139,3 +139,21 @@ def test_published__explains_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="found no room"), published(tmp_path / "x"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_beside__removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    path.mkdir()
+    left = tmp_path / f".x.zarr.repairing-{socket.gethostname()}-{_ended_process()}"
+    left.mkdir()
+    (left / "half").write_text("x")
+    with pytest.raises(StoreError, match="no room"):
+        _fill_the_disk_beside(path, left)
+    assert [one.name for one in tmp_path.iterdir()] == ["x.zarr"]
+
+
+def _fill_the_disk_beside(path: Path, left: Path) -> None:
+    with beside(path) as folder:
+        assert not left.exists()
+        assert folder.parent == path.parent
+        raise OSError(errno.ENOSPC, "No space left on device")

@@ -142,7 +142,7 @@ def test_store__opens_with_plain_zarr_readers_in_silence(little: Little) -> None
 
 
 def test_store__every_array_has_a_checksum(little: Little) -> None:
-    arrays = {"manifest/name", "manifest/sha256", *little.store.array_digests}
+    arrays = {"manifest/name", "manifest/sha256", "manifest/metadata", *little.store.array_digests}
     for name in arrays:
         described = json.loads((little.path / name / "zarr.json").read_text())
         inner = described["codecs"][0]

@@ -17,6 +17,7 @@ from mfdstore import schema
 from mfdstore.build.run import build_store
 from mfdstore.build.settings import BuildReport
 from mfdstore.errors import ConfigError, SourceError, StoreError
+from mfdstore.layout import write_manifest
 from mfdstore.provenance import combine_digests, digest_values
 from mfdstore.store import Store
 from mfdstore.verify import VerifyReport, verify_store
@@ -35,7 +36,7 @@ def _wrong(report: VerifyReport) -> set[str]:
 
 
 def _rewrite(path: Path, changes: dict[str, Callable[[np.ndarray], np.ndarray]]) -> None:
-    """Change values of arrays and mend all digests, as a faulty writer would have left them."""
+    """Change values of arrays and mend all digests and the manifest, as a faulty writer would have left them."""
     group = zarr.open_group(str(path), mode="r+", use_consolidated=False)
     file = path / "zarr.json"
     for name, change in changes.items():
@@ -46,6 +47,7 @@ def _rewrite(path: Path, changes: dict[str, Callable[[np.ndarray], np.ndarray]])
         attributes["array_digests"][name] = digest_values(np.asarray(group[name][...]))  # type: ignore[index]
     attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
     file.write_text(json.dumps(content))
+    write_manifest(path)
 
 
 def _flip_bit(bits: np.ndarray) -> np.ndarray:
@@ -66,7 +68,7 @@ def test_verify__finds_nothing_wrong_with_what_was_built(little: Little) -> None
     assert {"arrays", "windows", "bins", "n_positive", "labels by experiment", "filters"} <= set(checks)
     assert f"{little.expected.labels.sum():,} positive pairs" in checks["labels from peaks"]
     assert f"{len(little.expected.bins)} of {little.expected.n_bins} bins pass" in checks["filters"]
-    assert {stage for stage, _, _ in stages} == {"arrays", "sequence", "experiments"}
+    assert {stage for stage, _, _ in stages} == {"files", "arrays", "labels", "sequence", "experiments"}
     assert all(done <= total for _, done, total in stages)
 
 
@@ -134,6 +136,7 @@ def test_verify__finds_a_digest_that_is_not_that_of_the_arrays(copied: Path) -> 
     file = copied / "zarr.json"
     digest = Store(copied).digest
     file.write_text(file.read_text().replace(digest, digest[::-1]))
+    write_manifest(copied)
     assert _wrong(verify_store(copied)) == {"arrays"}
 
 
@@ -150,6 +153,7 @@ def test_verify__finds_windows_too_many_and_too_few(
     attributes["min_experiments"] = claimed
     attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
     (path / "zarr.json").write_text(json.dumps(content))
+    write_manifest(path)
     report = _verify(path, little)
     assert _wrong(report) == {"filters"}
     assert any(words in finding.detail for finding in report.findings)
@@ -212,6 +216,7 @@ def _change_attributes(path: Path, change: Change, *, mend: bool) -> None:
     if mend:
         attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
     file.write_text(json.dumps(content))
+    write_manifest(path)
 
 
 def _set_factor(name: str, key: str, value: Any) -> Change:

@@ -1,0 +1,141 @@
+"""A repair from what is damaged to a store that verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mfdstore import schema
+from mfdstore.build.crew import gather_crew
+from mfdstore.errors import StoreError
+from mfdstore.manifest import FileFault, find_faults, has_manifest, read_manifest
+from mfdstore.publish import beside
+from mfdstore.repair.bench import Bench, Lost, Repaired, RepairSources
+from mfdstore.repair.experiments import mend_experiments
+from mfdstore.repair.labels import mend_labels
+from mfdstore.repair.metadata import mend_manifest, mend_metadata
+from mfdstore.repair.sequence import mend_sequence
+from mfdstore.repair.windows import mend_counts, mend_windows
+from mfdstore.store import Store
+from mfdstore.verify import verify_store
+from mfdstore.verify.arrays import OnProgress
+from mfdstore.verify.places import Places
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What a repair did.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    repaired
+        Files that have their bytes back, and what they were made from.
+    lost
+        Files that could not be repaired, and why.
+    """
+
+    path: Path
+    repaired: tuple[Repaired, ...]
+    lost: tuple[Lost, ...]
+
+
+def repair_store(
+    path: Path,
+    sources: RepairSources,
+    *,
+    n_jobs: int = 1,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> RepairReport:
+    """Give damaged files of a store the bytes that the manifest has digests of.
+
+    What the store itself still holds is used before any source. `verify_store` says afterwards whether it is sound.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    sources
+        Files that it was built from, as far as they are at hand.
+    n_jobs
+        Files digested, and peak files read, at a time.
+    on_progress
+        Told of each stage.
+
+    Raises
+    ------
+    SourceError
+        If a source that is needed is not the one that the store was built from.
+    StoreError
+        If there is no store, or one without a manifest, which is damaged.
+    """
+    if not has_manifest(path):
+        if verify_store(path, n_jobs=n_jobs, on_progress=on_progress).sound:
+            return RepairReport(path, (), ())
+        raise StoreError(
+            path,
+            found="damage, and no manifest: an earlier mfd built it",
+            expected="a manifest that says what the bytes of each file should be",
+            remedy="Build the store again.",
+        )
+    with beside(path) as folder:
+        manifest = read_manifest(path)
+        repaired: list[Repaired] = []
+        if manifest.faults:
+            repaired = _renew_manifest(path, folder, n_jobs, on_progress)
+            manifest = read_manifest(path)
+            if manifest.faults:
+                reason = "other files are damaged too, and only the manifest could tell what they should be"
+                return RepairReport(path, (), tuple(Lost(fault.file, reason) for fault in manifest.faults))
+        faults = find_faults(path, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
+        bench = Bench(path, folder, manifest.digests, {fault.file: fault for fault in faults}, repaired)
+        _remove_added(bench)
+        mend_metadata(bench)
+        if not any(file.endswith("zarr.json") for file in bench.faulty):
+            _mend_arrays(bench, sources, n_jobs)
+        lost = tuple(Lost(file, bench.reasons.get(file, "the metadata is lost too")) for file in bench.faulty)
+        return RepairReport(path, tuple(bench.repaired), lost)
+
+
+def _renew_manifest(path: Path, folder: Path, n_jobs: int, on_progress: OnProgress) -> list[Repaired]:
+    """Write the manifest anew if nothing but the manifest is damaged."""
+    report = verify_store(path, n_jobs=n_jobs, on_progress=on_progress)
+    alone = all(damage.file.startswith(f"{schema.MANIFEST}/") for damage in report.damage)
+    checks = [
+        finding for finding in report.findings if not finding.check.startswith(f"array {schema.MANIFEST}")
+    ]
+    if alone and checks and all(finding.sound for finding in checks):
+        return mend_manifest(path, folder / "manifest")
+    return []
+
+
+def _remove_added(bench: Bench) -> None:
+    """Remove what zarr would take for chunks, or left behind; anything else is somebody's."""
+    arrays = {file.removesuffix("/zarr.json") for file in bench.digests if file.endswith("/zarr.json")}
+    for fault in _of_kind(bench.faulty, "added"):
+        among_chunks = any(fault.file.startswith(f"{array}/c/") for array in arrays)
+        if among_chunks or fault.file.endswith(".partial"):
+            (bench.path / fault.file).unlink()
+            del bench.faulty[fault.file]
+            bench.repaired.append(Repaired(fault.file, "removed: no file of the store"))
+        else:
+            bench.reasons[fault.file] = "it is no file of the store; move it away"
+
+
+def _of_kind(faulty: Mapping[str, FileFault], kind: str) -> list[FileFault]:
+    return [fault for fault in faulty.values() if fault.kind == kind]
+
+
+def _mend_arrays(bench: Bench, sources: RepairSources, n_jobs: int) -> None:
+    """Repair chunks, those first that others are made from."""
+    store = Store(bench.path)
+    places = Places(bench.path, set(bench.faulty))
+    damage = {file: places.damage(fault) for file, fault in bench.faulty.items()}
+    with gather_crew("threads", n_jobs) as crew:
+        mend_experiments(bench, store, sources)
+        mend_sequence(bench, store, sources.fasta)
+        mend_windows(bench, store, sources, crew)
+        mend_labels(bench, store, damage, sources.peaks, crew)
+    mend_counts(bench, store)
