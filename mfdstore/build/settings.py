@@ -1,0 +1,173 @@
+"""What a build is asked for, and what it says of itself when it is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mfdstore import schema
+from mfdstore.errors import ConfigError
+
+LEAST_MEMORY = 1_000_000_000
+"""Below this the libraries leave no room for work, in bytes."""
+_PROGRAM = 500_000_000
+"""What Python and its libraries take, in bytes."""
+_LEAST_TASK = 128_000_000
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files a store is built from.
+
+    Parameters
+    ----------
+    fasta
+        Reference genome.
+    peaks
+        Folder with one peak file an experiment, named by its accession.
+    metadata
+        The ENCODE portal's `metadata.tsv`.
+    report
+        Its experiment report, where the lab is.
+    blacklist
+        BED of regions to leave out.
+    """
+
+    fasta: Path
+    peaks: Path
+    metadata: Path
+    report: Path | None = None
+    blacklist: Path | None = None
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What decides the content of a store, besides its sources; sizes in bp.
+
+    Parameters
+    ----------
+    genome
+        Name of the assembly.
+    chroms
+        Chromosomes to build, by any of their names; empty means all of the FASTA.
+    bin_size
+        Width of the bin that carries the labels.
+    min_overlap
+        A single peak must overlap a bin by so much to label it.
+    min_experiments
+        So many experiments must label a bin for it to be kept.
+    valid_chroms, test_chroms
+        Chromosomes held out whole.
+    blocks
+        Fractions of train, valid and test to cut each chromosome by instead, in this order along it.
+    gap
+        Width of what is left unused between two blocks: as wide as a window.
+    allow_missing
+        Leave out experiments of the metadata that have no peak file, instead of stopping.
+    allow_empty
+        Keep experiments without a peak on the chosen chromosomes, instead of stopping.
+    """
+
+    genome: str
+    chroms: tuple[str, ...] = ()
+    bin_size: int = schema.DEFAULT_BIN_SIZE
+    min_overlap: int = schema.DEFAULT_MIN_OVERLAP
+    min_experiments: int = schema.DEFAULT_MIN_EXPERIMENTS
+    valid_chroms: tuple[str, ...] = ("chr8",)
+    test_chroms: tuple[str, ...] = ("chr9", "chr10")
+    blocks: tuple[float, float, float] | None = None
+    gap: int = schema.DEFAULT_POSITIONS
+    allow_missing: bool = False
+    allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        def check(sound: bool, option: str, found: object, expected: str) -> None:
+            if not sound:
+                raise ConfigError(option, found=str(found), expected=expected, remedy="Correct the option.")
+
+        largest = int(np.iinfo(np.int32).max)
+        check(2 <= self.bin_size <= largest, "--bin-size", self.bin_size, f"2 bp to {largest:,} bp")
+        check(
+            1 <= self.min_overlap <= self.bin_size,
+            "--min-overlap",
+            self.min_overlap,
+            f"1 bp to the bin size, {self.bin_size} bp",
+        )
+        check(self.min_experiments >= 0, "--min-experiments", self.min_experiments, "0 or more")
+        check(self.gap >= 0, "--gap", self.gap, "0 bp or more")
+        if self.blocks is not None:
+            sound = all(fraction >= 0 for fraction in self.blocks) and abs(sum(self.blocks) - 1) < 1e-9
+            check(
+                sound, "--block-fractions", ",".join(map(str, self.blocks)), "three fractions that sum to 1"
+            )
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a build may take of the machine; decides nothing of the store's content.
+
+    Parameters
+    ----------
+    memory
+        Bytes that the build may take on one machine.
+    jobs
+        Tasks at a time, on this machine; 0 means one a processor.
+    scheduler
+        ``threads``, ``processes`` or the address of a dask scheduler.
+    """
+
+    memory: int = 4 << 30
+    jobs: int = 0
+    scheduler: str = "threads"
+
+    def __post_init__(self) -> None:
+        if self.memory < LEAST_MEMORY:
+            raise ConfigError(
+                "--memory",
+                found=f"{self.memory / 1e9:.1f} GB",
+                expected=f"at least {LEAST_MEMORY / 1e9:.1f} GB",
+                remedy="Allow more.",
+            )
+        if self.jobs < 0:
+            raise ConfigError("--jobs", found=str(self.jobs), expected="0 or more", remedy="Correct the option.")
+
+    @property
+    def n_jobs(self) -> int:
+        """Tasks at a time on this machine."""
+        return self.jobs or len(os.sched_getaffinity(0))
+
+    @property
+    def bytes_per_task(self) -> int:
+        """Memory that one task may take beside the program itself."""
+        return max(_LEAST_TASK, (self.memory - _PROGRAM) // self.n_jobs)
+
+
+@dataclass
+class BuildCounts:
+    """How much came in, and how much each filter took."""
+
+    experiments: int = 0
+    peaks: int = 0
+    peaks_on_other_sequences: int = 0
+    bins: int = 0
+    bins_with_blank: int = 0
+    bins_blacklisted: int = 0
+    bins_below_min_experiments: int = 0
+    windows: int = 0
+    positive_pairs: int = 0
+    windows_by_split: dict[str, int] = field(default_factory=dict)
+    metadata: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build made: where, its digest, its counts, and the seconds that each stage took."""
+
+    path: Path
+    digest: str
+    counts: BuildCounts
+    seconds: Mapping[str, float] = field(default_factory=dict)
