@@ -335,5 +335,9 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
         return Finding(
             "filters", True, f"{int(kept.sum()):,} of {len(kept):,} bins pass, and they are the windows"
         )
+    chosen = store.provenance.get("windows")
+    if isinstance(chosen, dict) and chosen.get("complete") is False and not (kept & ~should).any():
+        why = f"{int((should & ~kept).sum()):,} other bins that would were left out: {chosen.get('why')}"
+        return Finding("filters", True, f"{int(kept.sum()):,} windows all pass; {why}")
     detail = f"{int((kept & ~should).sum()):,} windows should not be kept, {int((should & ~kept).sum()):,} are missing"
     return Finding("filters", False, detail)
