@@ -186,7 +186,7 @@ def _spell(factor: Factor) -> list[str]:
 
 def _suggest(text: str, known: Sequence[str]) -> str:
     folded = {name.casefold(): name for name in known}
-    close = get_close_matches(text.casefold(), folded, n=3, cutoff=0.6)
+    close = get_close_matches(text.casefold(), folded, n=3, cutoff=0.7)
     return f"Did you mean {' or '.join(folded[name] for name in close)}?" if close else "Correct the name."
 
 

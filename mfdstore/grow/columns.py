@@ -33,21 +33,26 @@ def join_factors(tables: Sequence[tuple[str, FactorTable]]) -> FactorTable:
 
 
 def merge_orders(orders: Iterable[Sequence[Name]]) -> tuple[Name, ...]:
-    """Merge lists of names into one: each name once, and what is new behind what stood before it in its list.
+    """Merge lists of names into one, each name once.
+
+    What is new in a list comes behind what stands before it there, or before what stands behind it, or at the end.
 
     >>> merge_orders([["target", "lab"], ["target", "organ", "lab", "date"]])
     ('target', 'organ', 'lab', 'date')
+    >>> merge_orders([["chr1"], ["chr2"], ["chr0", "chr1"]])
+    ('chr0', 'chr1', 'chr2')
     """
     merged: list[Name] = []
     for order in orders:
         known = set(merged)
-        place = 0
+        first = next((name for name in order if name in known), None)
+        place = len(merged) if first is None else merged.index(first)
         for name in order:
             if name in known:
-                place = merged.index(name) + 1
+                place = merged.index(name)
             else:
                 merged.insert(place, name)
-                place += 1
+            place += 1
     return tuple(merged)
 
 
