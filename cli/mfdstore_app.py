@@ -1,4 +1,4 @@
-"""The command `mfdstore`: simulate, build, info, verify."""
+"""The command `mfdstore`: simulate, build, info, verify, subset, add, merge."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import add_version, err, explained, out, progress_bars
+from cli.grow_commands import add_growing
 from cli.store_tables import describe_store, print_build, print_info, print_path
 
 app = typer.Typer(
@@ -356,6 +357,9 @@ def _fractions(text: str) -> tuple[float, float, float]:
 
 def _print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2, default=str))
+
+
+add_growing(app)
 
 
 def main() -> None:
