@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,22 +223,24 @@ class MatchedLabels:
         chrom = self._windows.chroms[self._windows.chrom[begin]]
         starts = self._windows.start[begin:end]
         labels = np.full((len(starts), len(self._experiments)), _UNKNOWN, np.uint8)
+        absent: dict[int, NDArray[np.bool_]] = {}
         for member in self._members:
             held, rows = member.find(chrom, starts)
+            absent[member.group] = absent.get(member.group, True) & ~held
             if not len(rows):
                 continue
             told = unpack_labels(read_rows(member.store, rows), member.store.n_experiments).view(np.uint8)
-            at = np.ix_(np.flatnonzero(held), member.columns)
+            at = _block(held, member.columns)
             if member.shares:
                 before = labels[at]
                 self._check(member, chrom, starts[held], (before != _UNKNOWN) & (before != told))
             labels[at] = told
-        for mine in _by_group(self._members):
+        for member in self._members:
             # what no store of a group holds, none of its experiments labels: `match_windows` saw to that
-            absent = ~np.logical_or.reduce([member.find(chrom, starts)[0] for member in mine])
-            if absent.any():
-                at = np.ix_(np.flatnonzero(absent), mine[0].columns)
-                self._check(mine[0], chrom, starts[absent], labels[at] == 1)
+            lacking = absent.pop(member.group, None)
+            if lacking is not None and lacking.any():
+                at = _block(lacking, member.columns)
+                self._check(member, chrom, starts[lacking], labels[at] == 1)
                 labels[at] = 0
         if (labels == _UNKNOWN).any():  # pragma: no cover - a fault of this module
             raise AssertionError("a label that no store tells")
@@ -255,6 +257,17 @@ class MatchedLabels:
             expected="the same labels wherever an experiment stands in several stores",
             remedy="Leave it out of one of them by `mfdstore subset`.",
         )
+
+
+def _block(rows: NDArray[np.bool_], columns: NDArray[np.int64]) -> tuple[Any, ...]:
+    """Give an index of some rows and columns; slices where they lie together, which is many times faster."""
+    first, last = int(columns[0]), int(columns[-1])
+    together = last - first + 1 == len(columns) and bool((np.diff(columns) == 1).all())
+    if rows.all():
+        return slice(None), slice(first, last + 1) if together else columns
+    if together:
+        return rows, slice(first, last + 1)
+    return np.ix_(rows, columns)
 
 
 def merged_rule(members: Sequence[Member], windows: WindowTable, choice: WindowChoice) -> Rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from mfdstore import schema
 from mfdstore.errors import ConfigError, MfdError, SourceError, StoreError
 from mfdstore.grow.choice import Choice
 from mfdstore.grow.subset import subset_store
+from mfdstore.provenance import combine_digests
 from mfdstore.store import Store
 from mfdstore.verify import verify_store
 from tests.mfdstore.conftest import Little
@@ -203,6 +205,21 @@ def test_subset__needs_no_manifest(copied: Path, little: Little, tmp_path: Path)
     done = subset_store(copied, tmp_path / "x.zarr", Choice(splits=("train",)))
     whole = subset_store(little.path, tmp_path / "y.zarr", Choice(splits=("train",)))
     assert done.digest == whole.digest
+
+
+def test_verify__finds_a_window_that_should_not_be_kept_in_a_part_too(little: Little, tmp_path: Path) -> None:
+    done = subset_store(little.path, tmp_path / "x.zarr", Choice(regions=("chr1:0-3000",)))
+    described = json.loads((done.path / "zarr.json").read_text())
+    attributes = described["attributes"]["mfdstore"]
+    attributes["min_experiments"] = 7
+    attributes["digest"] = combine_digests(attributes["array_digests"], attributes)
+    (done.path / "zarr.json").write_text(json.dumps(described))
+    report = verify_store(done.path, peaks=little.sources.peaks, blacklist=little.sources.blacklist)
+    (finding,) = [finding for finding in report.findings if finding.check == "filters"]
+    n = int((Store(done.path).n_positive < 7).sum())
+    assert n > 0
+    assert finding.sound is False
+    assert finding.detail.startswith(f"{n:,} windows should not be kept")
 
 
 # ---- faults
