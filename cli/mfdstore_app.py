@@ -12,6 +12,7 @@ from cli.build_command import add_build
 from cli.check_commands import add_checks
 from cli.console import add_version, explained, out, progress_bars
 from cli.fetch_commands import add_fetch_commands
+from cli.grow_commands import add_growing
 from cli.interchange_commands import add_interchange
 from cli.options import AsJson, StorePath, print_json
 from cli.store_tables import describe_store, print_info, print_path
@@ -102,6 +103,7 @@ def simulate(
 
 
 add_checks(app)
+add_growing(app)
 add_interchange(app)
 
 

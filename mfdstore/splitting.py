@@ -6,7 +6,7 @@ Shared by all that make a store of sources, so that the same options hold out th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,14 @@ class SplitOptions:
                 expected="three fractions that sum to 1",
                 remedy="Correct the option.",
             )
+
+    def within(self, genome: Genome) -> SplitOptions:
+        """Leave out chromosomes to hold out that a genome lacks: for a store that was built on some of its genome's."""
+        valid, test = (
+            tuple(name for name in names if genome.resolve(name) is not None)
+            for names in (self.valid_chroms, self.test_chroms)
+        )
+        return replace(self, valid_chroms=valid, test_chroms=test)
 
 
 class Splitter:

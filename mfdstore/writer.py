@@ -7,6 +7,7 @@ two writers. The digest of each array is taken of the bytes that go in, before a
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -59,6 +60,32 @@ class StoreWriter:
         array = layout.create_codes(self._group, chrom, len(codes))
         array[...] = codes
         self._digests[f"{schema.SEQUENCE}/{chrom}"] = digest_values(codes)
+
+    @property
+    def path(self) -> Path:
+        """Of the directory that is filled."""
+        return self._path
+
+    def takes_shards(self, chrom: str, size: int, array: Path) -> bool:
+        """Make the array of a chromosome's codes, if another of the same layout can give its shards as they are.
+
+        Parameters
+        ----------
+        chrom, size
+            Name and length in bp.
+        array
+            Folder of the other array.
+        """
+        made = layout.create_codes(self._group, chrom, size)
+        mine, theirs = (
+            json.loads((folder / "zarr.json").read_bytes())
+            for folder in (self._path / schema.SEQUENCE / chrom, array)
+        )
+        return made.shape == (size,) and bool(mine == theirs)
+
+    def note_codes(self, chrom: str, digest: str) -> None:
+        """Take note of a chromosome whose shards were put in place, and of the digest of their values."""
+        self._digests[f"{schema.SEQUENCE}/{chrom}"] = digest
 
     def append_windows(
         self, chrom: str, starts: NDArray[np.int32], split: NDArray[np.int8], label_bits: NDArray[np.uint8]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -116,9 +116,9 @@ def peak_tasks(plan: Plan) -> list[Task]:
     return tasks
 
 
-def files_at_once(plan: Plan, bytes_per_task: int, n_jobs: int) -> int:
+def files_at_once(paths: Iterable[Path], bytes_per_task: int, n_jobs: int) -> int:
     """Bound the peak files read at a time by what the largest of them takes."""
-    largest = max(path.stat().st_size for path in plan.files.values()) * _UNPACKED
+    largest = max(path.stat().st_size for path in paths) * _UNPACKED
     return max(1, min(n_jobs, bytes_per_task * n_jobs // max(1, largest)))
 
 

@@ -118,7 +118,7 @@ def _build(
 
     tiling = plan.tiling
     # peaks first: what may be wrong with sources is mostly found there
-    at_once = files_at_once(plan, resources.bytes_per_task, crew.n_jobs)
+    at_once = files_at_once(plan.files.values(), resources.bytes_per_task, crew.n_jobs)
     files = collect(plan, run("peak files", peak_tasks(plan), at_once))
     for chrom, size in zip(tiling.chroms, tiling.sizes, strict=True):
         layout.create_codes(root, chrom, size)

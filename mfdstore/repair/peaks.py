@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +73,8 @@ def chromosomes_of(store: Store, blacklist: Path | None) -> tuple[Chromosome, ..
 
 def splitter_of(store: Store, settings: BuildSettings) -> Splitter:
     """Hold windows out as the build did; chromosomes that are not the store's hold nothing out."""
-    genome, options = genome_of(store), settings.splits
-    valid, test = (
-        tuple(name for name in names if genome.resolve(name) is not None)
-        for names in (options.valid_chroms, options.test_chroms)
-    )
-    return Splitter(replace(options, valid_chroms=valid, test_chroms=test), genome)
+    genome = genome_of(store)
+    return Splitter(settings.splits.within(genome), genome)
 
 
 def settings_of(store: Store) -> BuildSettings | None:

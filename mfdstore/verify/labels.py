@@ -207,6 +207,10 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
         return Finding(
             "filters", True, f"{int(kept.sum()):,} of {len(kept):,} bins pass, and they are the windows"
         )
+    chosen = store.provenance.get("windows")
+    if isinstance(chosen, Mapping) and chosen.get("complete") is False and not (kept & ~should).any():
+        why = f"{int((should & ~kept).sum()):,} other bins that would were left out: {chosen.get('why')}"
+        return Finding("filters", True, f"{int(kept.sum()):,} windows all pass; {why}")
     if imported and not (kept & ~should).any():
         lacking = (
             f"{int((should & ~kept).sum()):,} bins more would pass; a release does not say what it left out"
