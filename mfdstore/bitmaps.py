@@ -6,19 +6,10 @@ of it are its runs: stretches [first, stop) of labelled bins. No loop holds the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-
-
-def _compiled(kernel: Kernel) -> Kernel:
-    """Compile at the first call; nothing is cached on disk, where another user or version might find it."""
-    return cast(Kernel, numba.njit(nogil=True)(kernel))
+from mfdstore.compiled import compiled
 
 
 def new_bitmap(n_bins: int) -> NDArray[np.uint8]:
@@ -66,7 +57,7 @@ def raster_peaks(
     _raster(starts, ends, bitmap, first_bin, n_bins, bin_size, min_overlap)
 
 
-@_compiled
+@compiled
 def _raster(  # pragma: no cover - compiled
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
@@ -100,7 +91,7 @@ def find_runs(bitmap: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.
     return runs[0, :n_runs].copy(), runs[1, :n_runs].copy()
 
 
-@_compiled
+@compiled
 def _write_runs(  # pragma: no cover - compiled
     words: NDArray[np.uint64], bitmap: NDArray[np.uint8], runs: NDArray[np.int32]
 ) -> int:
@@ -155,7 +146,87 @@ def to_windows(
     return low[some], high[some]
 
 
-@_compiled
+@compiled
+def add_runs(  # pragma: no cover - compiled
+    runs: NDArray[np.int32], counts: NDArray[np.int64], begin: int, end: int, steps: NDArray[np.int32]
+) -> None:
+    """Add the runs of several experiments to what is counted of the bins [begin, end).
+
+    Parameters
+    ----------
+    runs
+        First bin of each run and the bin behind it, those of one experiment behind those of another, ascending
+        within each, shape ``(2, run)``.
+    counts
+        Runs of each experiment, shape ``(experiment,)``.
+    begin, end
+        Bins that are counted.
+    steps
+        Changed in place: by how much each bin's count differs from that of the bin before, shape ``(bin + 1,)``.
+    """
+    behind = 0
+    for experiment in range(len(counts)):
+        run = _first_beyond(runs, behind, behind + counts[experiment], begin)
+        behind += counts[experiment]
+        while run < behind and runs[0, run] < end:
+            steps[max(runs[0, run], begin) - begin] += 1
+            steps[min(runs[1, run], end) - begin] -= 1
+            run += 1
+
+
+@compiled
+def set_runs_in_rows(  # pragma: no cover - compiled
+    runs: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    begin: int,
+    ranks: NDArray[np.int32],
+    rows: NDArray[np.uint8],
+    byte: int,
+) -> None:
+    """Set the bits of up to eight experiments in the rows of the bins that their runs cover.
+
+    Parameters
+    ----------
+    runs, counts
+        As for `add_runs`; at most eight experiments, that of the high bit first.
+    begin
+        The bin of the first rank.
+    ranks
+        Row of each bin, or of the next that has one, and of the bin behind the last, shape ``(bin + 1,)``.
+    rows
+        Packed labels, changed in place, shape ``(window, label_byte)``.
+    byte
+        Which byte of each row.
+    """
+    end = begin + len(ranks) - 1
+    behind = 0
+    for experiment in range(len(counts)):
+        mask = np.uint8(0x80 >> experiment)
+        run = _first_beyond(runs, behind, behind + counts[experiment], begin)
+        behind += counts[experiment]
+        while run < behind and runs[0, run] < end:
+            low = ranks[max(runs[0, run], begin) - begin]
+            high = ranks[min(runs[1, run], end) - begin]
+            for row in range(low, high):
+                rows[row, byte] |= mask
+            run += 1
+
+
+@compiled
+def _first_beyond(  # pragma: no cover - compiled
+    runs: NDArray[np.int32], low: int, high: int, begin: int
+) -> int:
+    """Find the first of some ascending runs that ends behind a bin."""
+    while low < high:
+        middle = (low + high) // 2
+        if runs[1, middle] <= begin:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
 def set_in_rows(  # pragma: no cover - compiled
     first: NDArray[np.int32], stop: NDArray[np.int32], rows: NDArray[np.uint8], byte: int, mask: int
 ) -> None:
@@ -175,7 +246,7 @@ def set_in_rows(  # pragma: no cover - compiled
             rows[row, byte] |= np.uint8(mask)
 
 
-@_compiled
+@compiled
 def set_in_line(  # pragma: no cover - compiled
     first: NDArray[np.int32], stop: NDArray[np.int32], line: NDArray[np.uint8]
 ) -> None:
@@ -185,7 +256,7 @@ def set_in_line(  # pragma: no cover - compiled
             line[bit >> 3] |= np.uint8(0x80 >> (bit & 7))
 
 
-@_compiled
+@compiled
 def turn_rows(  # pragma: no cover - compiled
     rows: NDArray[np.uint8], lines: NDArray[np.uint8]
 ) -> None:

@@ -71,8 +71,18 @@ def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[n
 
 def find_blank(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Find the runs of blank positions: their first positions and those behind them, shape ``(2, run)``."""
-    edges = np.diff((codes == BLANK).astype(np.int8), prepend=0, append=0)
-    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)])
+    blank = codes == BLANK
+    if np.count_nonzero(blank) < len(codes) >> 6:  # few, as nearly everywhere in a genome
+        places = np.flatnonzero(blank)
+        ends = np.flatnonzero(np.diff(places) > 1)
+        return np.stack([places[[0, *(ends + 1)]], places[[*ends, -1]] + 1]) if len(places) else _NO_RUNS
+    edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1
+    begin = [0] if blank[:1].any() else []
+    end = [len(blank)] if blank[-1:].any() else []
+    return np.concatenate([begin, edges, end]).astype(np.int64).reshape(-1, 2).T
+
+
+_NO_RUNS: Final = np.empty((2, 0), np.int64)
 
 
 def reverse_complement(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

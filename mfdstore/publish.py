@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
@@ -75,6 +76,19 @@ def beside(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that has its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # not by the number of the process: two machines may have the same, and do the same task
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _make_hidden(out: Path, doing: str) -> Path:

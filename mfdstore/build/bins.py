@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore.bitmaps import cut_runs
+from mfdstore.bitmaps import add_runs
 from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.peaks import PeakFile, Runs
 from mfdstore.build.plan import Plan
@@ -78,11 +78,7 @@ def keep_bins(
     begin, n_bins = chromosome.begin, chromosome.end - chromosome.begin
     steps = np.zeros(n_bins + 1, np.int32)
     for piece in range(len(runs.counts)):
-        for first, stop in runs.piece(piece):
-            cut = cut_runs(first, stop, begin, chromosome.end)
-            # runs of one experiment do not touch, so each bin occurs once in either list
-            steps[cut[0] - begin] += 1
-            steps[cut[1] - begin] -= 1
+        add_runs(*runs.whole_piece(piece), begin, chromosome.end, steps)
     n_positive = np.cumsum(steps[:-1], dtype=np.int32)
     keep = n_positive >= settings.min_experiments
     counts = {"bins": n_bins, "bins_below_min_experiments": int((~keep).sum())}

@@ -17,9 +17,9 @@ import zarr
 from numpy.typing import NDArray
 
 from mfdstore import layout, schema
-from mfdstore.bitmaps import cut_runs, set_in_line, set_in_rows, to_windows
+from mfdstore.bitmaps import set_in_line, set_runs_in_rows, to_windows
 from mfdstore.build.bins import Chromosome
-from mfdstore.build.once import Done, Task, key_of, save_array, start_anew
+from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.peaks import PER_PIECE, Runs
 
 RANK_FILE: Final = "scratch/rank.npy"
@@ -112,18 +112,12 @@ def write_rows(folder: Path, runs: Runs, begin: int, end: int, width: int) -> Do
     ranks = rank[first_bin : end_bin + 1] - np.int32(begin)
     rows = np.zeros((end - begin, width), np.uint8)
     for piece in range(len(runs.counts)):
-        for bit, (first, stop) in enumerate(runs.piece(piece)):
-            cut = cut_runs(first, stop, first_bin, end_bin)
-            low, high = to_windows(cut[0] - first_bin, cut[1] - first_bin, ranks)
-            set_in_rows(low, high, rows, piece, 0x80 >> bit)
-    shards = range(begin // schema.ROWS_PER_SHARD, -(-end // schema.ROWS_PER_SHARD))
-    outputs = tuple(f"store/{schema.LABEL_BITS}/c/{shard}/0" for shard in shards)
-    start_anew(folder, outputs)
-    array = layout.open_to_fill(folder / "store", schema.LABEL_BITS)
-    for shard in shards:
-        one = slice(shard * schema.ROWS_PER_SHARD - begin, (shard + 1) * schema.ROWS_PER_SHARD - begin)
-        array[begin + one.start : min(begin + one.stop, end)] = rows[one]
-    return Done(outputs=outputs)
+        set_runs_in_rows(*runs.whole_piece(piece), first_bin, ranks, rows, piece)
+    outputs = []
+    for row in range(0, end - begin, schema.ROWS_PER_SHARD):
+        shard = rows[row : row + schema.ROWS_PER_SHARD]
+        outputs.append(layout.write_shard(folder / "store", schema.LABEL_BITS, begin + row, shard))
+    return Done(outputs=tuple(f"store/{file}" for file in outputs))
 
 
 def line_tasks(runs: Runs, n_windows: int, key: str) -> list[Task]:
@@ -145,21 +139,15 @@ def write_lines(folder: Path, runs: Runs, piece: int, n_windows: int) -> Done:
     lines = np.zeros((len(runs.counts[piece]), schema.n_bytes(n_windows)), np.uint8)
     for line, (first, stop) in zip(lines, runs.piece(piece), strict=True):
         set_in_line(*to_windows(first, stop, rank), line)
-    name = schema.LABEL_BITS_BY_EXPERIMENT
-    outputs = (f"store/{name}/c/{piece}/0",)
-    start_anew(folder, outputs)
-    begin = piece * PER_PIECE
-    layout.open_to_fill(folder / "store", name)[begin : begin + len(lines)] = lines
-    return Done(outputs=outputs)
+    shard = layout.write_shard(folder / "store", schema.LABEL_BITS_BY_EXPERIMENT, piece * PER_PIECE, lines)
+    return Done(outputs=(f"store/{shard}",))
 
 
 def digest_array(folder: Path, name: str) -> str:
     """Read an array back, shard by shard, and digest its values as `provenance.digest_values` does."""
-    array = zarr.open_array(str(folder / "store"), path=name, mode="r", zarr_format=3)
-    step = (array.shards or array.chunks)[0]
     digest = hashlib.sha256()
-    for begin in range(0, array.shape[0], step):
-        digest.update(np.ascontiguousarray(array[begin : begin + step]).data)
+    for values in layout.read_shards(folder / "store", name):
+        digest.update(values.data)
     return digest.hexdigest()
 
 

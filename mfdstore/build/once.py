@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.provenance import describe_file
+from mfdstore.publish import write_whole
 
 
 @dataclass(frozen=True)
@@ -87,29 +87,11 @@ def key_of(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def start_anew(folder: Path, outputs: Iterable[str]) -> None:
-    """Remove what a task of before may have left: zarr would read a shard that is to be written in part."""
-    for name in outputs:
-        (folder / name).unlink(missing_ok=True)
-
-
 def save_array(path: Path, values: NDArray[Any]) -> None:
     """Write an array to a ``.npy`` file that has its name only when it is whole."""
     buffer = io.BytesIO()
     np.save(buffer, values)
     write_whole(path, buffer.getbuffer())
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that has its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:

@@ -217,10 +217,20 @@ class Runs:
             tuple(tuple(n_runs[first : first + PER_PIECE]) for first in range(0, len(n_runs), PER_PIECE)),
         )
 
+    def whole_piece(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Give first bins and bins behind of all runs of a piece, and how many each experiment has.
+
+        Returns
+        -------
+        Shapes ``(2, run)`` and ``(experiment,)``; the runs are read when they are used.
+        """
+        runs = np.load(self.folder / f"scratch/runs/{index}.npy", mmap_mode="r")
+        return np.asarray(runs), np.array(self.counts[index], np.int64)
+
     def piece(self, index: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         """Give first bins and bins behind of the runs of each experiment of a piece; read when they are used."""
-        runs = np.load(self.folder / f"scratch/runs/{index}.npy", mmap_mode="r")
+        runs, counts = self.whole_piece(index)
         begin = 0
-        for count in self.counts[index]:
+        for count in counts.tolist():
             yield runs[0, begin : begin + count], runs[1, begin : begin + count]
             begin += count

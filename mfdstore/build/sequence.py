@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore import layout, schema
-from mfdstore.build.once import Done, Task, key_of, save_array, start_anew
+from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.plan import Plan
 from mfdstore.dinucleotides import BLANK, encode_bases, find_blank
 from mfdstore.sources.fasta import Fasta
@@ -61,12 +61,9 @@ def encode_stretch(folder: Path, fasta: Fasta, stretch: Stretch) -> Done:
     codes = encode_bases(bases)
     if last:
         codes = np.append(codes, np.uint8(BLANK))
-    name = f"{schema.SEQUENCE}/{stretch.chrom}"
-    shard = f"store/{name}/c/{stretch.start // schema.CODES_PER_SHARD}"
-    start_anew(folder, [shard])
-    layout.open_to_fill(folder / "store", name)[stretch.start : stretch.stop] = codes
+    shard = layout.write_shard(folder / "store", f"{schema.SEQUENCE}/{stretch.chrom}", stretch.start, codes)
     save_array(folder / stretch.blank_file, find_blank(codes) + stretch.start)
-    return Done(outputs=(shard, stretch.blank_file))
+    return Done(outputs=(f"store/{shard}", stretch.blank_file))
 
 
 def read_blank(folder: Path, chrom: str, size: int) -> NDArray[np.int64]:

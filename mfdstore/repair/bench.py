@@ -12,9 +12,9 @@ from typing import Any
 import zarr
 
 from mfdstore import layout
-from mfdstore.build.once import write_whole
 from mfdstore.errors import SourceError
 from mfdstore.manifest import FileFault
+from mfdstore.publish import write_whole
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Final
 import zarr
 
 from mfdstore import layout, schema
-from mfdstore.build.once import write_whole
 from mfdstore.manifest import METADATA_FILE, list_files, read_copy
+from mfdstore.publish import write_whole
 from mfdstore.repair.bench import Bench, Repaired
 
 _ROOT: Final = "zarr.json"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
+
+from isal import igzip, isal_zlib
 
 from mfdstore.errors import FULL_DISK, SourceError
 
@@ -14,8 +18,9 @@ GZIP_MAGIC: Final = b"\x1f\x8b"
 _SCAN_BYTES: Final = 1 << 24
 """Read at a time when the names are looked for; longer than any header line."""
 _LINE_ENDS: Final = b"\r\n"
-DAMAGE: Final = (OSError, EOFError, zlib.error)
-"""What Python's gzip raises on a file that is damaged or breaks off."""
+_ISAL_DAMAGE: Any = isal_zlib.IsalError  # its stubs call it an instance
+DAMAGE: Final[tuple[type[Exception], ...]] = (OSError, EOFError, zlib.error, _ISAL_DAMAGE)
+"""What reading a gzip file that is damaged or breaks off raises."""
 
 
 def read_head(path: Path) -> bytes:
@@ -49,7 +54,7 @@ def is_bgzf(head: bytes) -> bool:
 def open_text(path: Path) -> IO[bytes] | gzip.GzipFile:
     """Open a file for reading what it says, compressed or not."""
     if read_head(path).startswith(GZIP_MAGIC):
-        return gzip.open(path, "rb")
+        return igzip.IGzipFile(path, "rb")
     return path.open("rb")
 
 
@@ -149,6 +154,39 @@ def find_fault(path: Path) -> SourceError:
     return damaged(path, "text that cannot be indexed")
 
 
+def _read_ahead(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    """Read piece by piece; while one is used, the next is unpacked."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(file.read, _SCAN_BYTES)
+        while piece := waiting.result():
+            waiting = reader.submit(file.read, _SCAN_BYTES)
+            yield piece
+
+
+class _WriteBehind:
+    """Writes in a thread of its own, one piece while the next is made."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._writer = ThreadPoolExecutor(1)
+        self._waiting: Future[int] | None = None
+
+    def __enter__(self) -> _WriteBehind:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._writer.shutdown()
+        if self._waiting is not None and exception[0] is None:
+            self._waiting.result()
+
+    def write(self, content: bytes) -> int:
+        """Write content; gives its length. What went wrong with the piece before is raised now."""
+        if self._waiting is not None:
+            self._waiting.result()
+        self._waiting = self._writer.submit(self._file.write, content)
+        return len(content)
+
+
 def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
     """Write the bases of a gzip file one after another, without headers and line ends.
 
@@ -166,8 +204,8 @@ def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
     n_read = written = 0
     line, rest = 1, b"\n"  # as in `read_names`
     try:
-        with gzip.open(path, "rb") as packed, unpacked.open("wb") as bases:
-            while piece := packed.read(_SCAN_BYTES):
+        with igzip.open(path, "rb") as packed, unpacked.open("wb") as file, _WriteBehind(file) as bases:
+            for piece in _read_ahead(packed):
                 if not n_read:
                     check_first_line(path, piece)
                 n_read += len(piece)

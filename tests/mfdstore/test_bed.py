@@ -6,13 +6,15 @@ import gzip
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mfdstore.errors import SourceError
 from mfdstore.genomes import Genome
-from mfdstore.sources.bed import Intervals, peak_stem, read_intervals
+from mfdstore.sources.bed import Intervals, parse_intervals, peak_stem, read_intervals
+from mfdstore.sources.bed_lines import scan_intervals
 from tests.strategies import intervals
 
 GENOME = Genome.from_fasta("small", {"chr1": 1000, "2": 500, "odd": 40}, "small.fa")
@@ -168,3 +170,74 @@ def test_read_intervals__wants_a_readable_file(tmp_path: Path, what: str) -> Non
 )
 def test_peak_stem__is_the_accession(name: str, stem: str | None) -> None:
     assert peak_stem(Path(name)) == stem
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(
+                [
+                    "chr1",
+                    "1",
+                    "chrZ",
+                    "",
+                    "#x",
+                    "track",
+                    "0",
+                    "5",
+                    "17",
+                    "-1",
+                    "+3",
+                    "1e3",
+                    " 4",
+                    "x",
+                    "\xe9",
+                    "999999999999999999999",
+                ]
+            ),
+            min_size=1,
+            max_size=5,
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+    st.booleans(),
+)
+def test_scan_intervals__reads_what_polars_reads_or_nothing(
+    drawn: list[list[str]], line_end: str, closed: bool
+) -> None:
+    content = (line_end.join("\t".join(cells) for cells in drawn) + (line_end if closed else "")).encode()
+    scanned, table = scan_intervals(content), parse_intervals(content)
+    if scanned is not None:
+        assert table is not None
+        rows = [
+            (chrom, *pair)
+            for chrom, (s, e) in scanned.items()
+            for pair in zip(s.tolist(), e.tolist(), strict=True)
+        ]
+        names = list(scanned)
+        assert rows == sorted(table.rows(), key=lambda row: names.index(row[0]))
+
+
+def test_scan_intervals__reads_what_is_plain() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"chr{number}" for number in range(1, 23)] + ["chrUn_KI270302v1"]
+    rows = [
+        (names[i], int(s), int(s) + 5)
+        for i, s in zip(rng.integers(0, 23, 5000), rng.integers(0, 10**8, 5000), strict=True)
+    ]
+    content = "".join(f"{name}\t{start}\t{end}\t.\t7\n" for name, start, end in rows).encode()
+    for text in (content, content[:-1]):
+        scanned = scan_intervals(text)
+        assert scanned is not None
+        for name in names:
+            expected = [(start, end) for chrom, start, end in rows if chrom == name]
+            assert list(zip(*(part.tolist() for part in scanned[name]), strict=True)) == expected
+
+
+def test_scan_intervals__leaves_too_many_names_to_others() -> None:
+    content = "".join(f"scaffold{number}\t0\t9\n" for number in range(5000)).encode()
+    assert scan_intervals(content) is None
+    table = parse_intervals(content)
+    assert table is not None
+    assert len(table) == 5000

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from mfdstore.bitmaps import (
+    add_runs,
     cut_runs,
     find_runs,
     new_bitmap,
     raster_peaks,
     set_in_line,
     set_in_rows,
+    set_runs_in_rows,
     to_windows,
 )
 from tests.oracles import naive_label_bins
@@ -142,3 +144,30 @@ def test_rows_and_lines__hold_the_bits_of_the_bins_that_are_kept(bits: np.ndarra
     line = np.zeros(-(-len(rows) // 8), np.uint8)
     set_in_line(low, high, line)
     np.testing.assert_array_equal(line, np.packbits(bits[keep]))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.booleans(), min_size=150, max_size=150), min_size=1, max_size=8),
+    st.integers(0, 150),
+    st.integers(0, 150),
+    st.integers(0, 2**32),
+)
+def test_runs_of_a_piece__are_counted_and_set_in_rows(
+    drawn: list[list[bool]], one: int, other: int, seed: int
+) -> None:
+    bits = np.array(drawn)
+    begin, end = min(one, other), max(one, other)
+    parts = [np.stack(find_runs(np.packbits(np.pad(line, (0, 42))))) for line in bits]
+    runs, counts = np.concatenate(parts, axis=1), np.array([part.shape[1] for part in parts])
+    steps = np.zeros(end - begin + 1, np.int32)
+    add_runs(runs, counts, begin, end, steps)
+    np.testing.assert_array_equal(np.cumsum(steps[:-1]), bits[:, begin:end].sum(axis=0))
+
+    keep = np.random.default_rng(seed).random(150) < 0.5
+    ranks = np.concatenate([[0], np.cumsum(keep[begin:end])]).astype(np.int32)
+    rows = np.zeros((ranks[-1], 3), np.uint8)
+    set_runs_in_rows(runs, counts, begin, ranks, rows, 1)
+    expected = np.packbits(bits[:, begin:end][:, keep[begin:end]].T, axis=1)
+    np.testing.assert_array_equal(rows[:, 1], expected[:, 0])
+    assert not rows[:, [0, 2]].any()

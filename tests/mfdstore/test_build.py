@@ -366,7 +366,8 @@ def test_build__killed_leaves_no_store_and_the_same_call_goes_on(
 
     build_store(little.sources, out, settings(), look)
     assert {path: seen[path] for path in records} == records  # not done again
-    assert len(seen) > len(records) or stage == "digests"
+    # few tasks may all be done in the moment before the kill
+    assert len(seen) > len(records) or stage in ("labels by experiment", "digests")
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
     assert _files(out) == _files(little.path)
 
