@@ -102,7 +102,7 @@ def size(option: str, text: str) -> int:
 
     try:
         return int(parse_bytes(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ConfigError(
             option, found=repr(text), expected="a size such as 4GB or 800MiB", remedy="Correct the option."
         ) from None

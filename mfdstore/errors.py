@@ -67,6 +67,10 @@ class ConfigError(MfdError):
     """An option or a configuration file asks for what cannot be done."""
 
 
+class CrewError(MfdError):
+    """Who should do the work is gone or never came; what was done before stays where it is."""
+
+
 class RunError(MfdError):
     """A run folder or checkpoint is missing, damaged or belongs to another store."""
 

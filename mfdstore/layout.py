@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +23,8 @@ from mfdstore import schema
 from mfdstore.dinucleotides import BLANK
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.provenance import combine_digests, digest_values
-from mfdstore.publish import write_whole
 from mfdstore.schema import n_bytes
-from mfdstore.shard_bytes import ZSTD_LEVEL, pack_shard, unpack_shard
+from mfdstore.shard_bytes import ZSTD_LEVEL
 
 _CODECS: Final = (ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec())
 _CODES_PER_CHUNK: Final = 1 << 20
@@ -41,6 +41,21 @@ def create_root(path: Path) -> zarr.Group:
     root = zarr.open_group(str(path), mode="a", zarr_format=3)
     root.require_group(schema.SEQUENCE)
     return root
+
+
+def remove_others(path: Path, chroms: Sequence[str], factors: FactorTable) -> None:
+    """Remove the arrays that a store of other chromosomes and factors left where this one is being written."""
+    here = {
+        schema.SEQUENCE,
+        schema.LABEL_BITS,
+        schema.LABEL_BITS_BY_EXPERIMENT,
+        *schema.COORDINATES,
+        *factors.names,
+    }
+    for folder, kept in ((path, here), (path / schema.SEQUENCE, {*chroms})):
+        for entry in folder.iterdir():
+            if entry.is_dir() and entry.name not in kept:
+                shutil.rmtree(entry)
 
 
 def create_codes(root: zarr.Group, chrom: str, size: int) -> zarr.Array[Any]:
@@ -95,49 +110,6 @@ def open_to_fill(path: Path, name: str) -> zarr.Array[Any]:
     """Open an array of a store that is being written, from another thread or process than the one that made it."""
     # how empty chunks are written is a choice of the writer that zarr does not keep with the array
     return zarr.open_array(str(path), path=name, mode="r+", zarr_format=3).with_config(_CONFIG)
-
-
-def write_shard(path: Path, name: str, first: int, values: NDArray[Any]) -> str:
-    """Write one whole shard of an array in place of any other; one killed meanwhile leaves the one before.
-
-    Parameters
-    ----------
-    path, name
-        Of the store that is being written, and of the array.
-    first
-        Where the values begin along the first axis: at a shard. Along any other the array has only one.
-    values
-        As many as the shard holds, or as the array has left.
-
-    Returns
-    -------
-    Name of the file, relative to the store.
-    """
-    array = zarr.open_array(str(path), path=name, mode="r", zarr_format=3)
-    assert array.shards is not None
-    place = (first // array.shards[0], *(0 for _ in array.shape[1:]))
-    file = "/".join([name, "c", *map(str, place)])
-    write_whole(path / file, pack_shard(values, array.shards, array.chunks, array.fill_value))
-    return file
-
-
-def read_shards(path: Path, name: str) -> Iterator[NDArray[Any]]:
-    """Read an array shard by shard along its first axis; along any other it has only one.
-
-    Raises
-    ------
-    ValueError
-        If a chunk is damaged.
-    OSError
-        If a shard is lost.
-    """
-    array = zarr.open_array(str(path), path=name, mode="r", zarr_format=3)
-    assert array.shards is not None
-    step = array.shards[0]
-    for shard in range(-(-array.shape[0] // step)):
-        content = path.joinpath(name, "c", str(shard), *("0" for _ in array.shape[1:])).read_bytes()
-        shape = (min(step, array.shape[0] - shard * step), *array.shape[1:])
-        yield unpack_shard(content, shape, array.shards, array.chunks, array.dtype)
 
 
 def write_coordinate(root: zarr.Group, name: str, values: NDArray[Any], chroms: Sequence[str]) -> str:
@@ -209,7 +181,8 @@ def finish(
         }
     )
     for left in path.rglob(_PARTIAL):
-        left.unlink()
+        if left.is_file():  # a sequence may have such a name
+            left.unlink()
     write_manifest(path)
     return digest
 

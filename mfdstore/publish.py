@@ -15,9 +15,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from mfdstore.errors import FULL_DISK, MfdError, StoreError
+from mfdstore.errors import FULL_DISK, CrewError, MfdError, StoreError
+
+RECORDS: Final = "records"
+"""Folder of what is noted of the work done, in a folder that is filled."""
 
 
 @contextmanager
@@ -109,7 +112,8 @@ def resumed(out: Path) -> Iterator[Path]:
     """Give a hidden folder beside `out` to fill; its ``store`` becomes `out` on success.
 
     The folder stays when the block is left by anything but a fault of the input or a full disk, so that the
-    next call of this name finds what was done; a killed process leaves it as it was.
+    next call of this name finds what was done; a killed process leaves it as it was. What is there from before stays
+    on a fault of the input too: it took longer than to correct the fault.
 
     Yields
     ------
@@ -128,6 +132,7 @@ def resumed(out: Path) -> Iterator[Path]:
         lock = _lock(out, hidden)
     except OSError as error:
         raise _explain(out, error) from error
+    before = (hidden / RECORDS).exists()
     with lock:
         if out.exists():  # published by the one that held the lock before
             shutil.rmtree(hidden, ignore_errors=True)
@@ -137,8 +142,10 @@ def resumed(out: Path) -> Iterator[Path]:
             if out.exists():
                 raise _exists(out)
             (hidden / "store").rename(out)
-        except MfdError:
-            shutil.rmtree(hidden, ignore_errors=True)
+        except MfdError as error:
+            kept = before or (isinstance(error, CrewError) and (hidden / RECORDS).exists())
+            if not kept:
+                shutil.rmtree(hidden, ignore_errors=True)
             raise
         except OSError as error:
             if error.errno in FULL_DISK:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from mfdstore.errors import ConfigError
-
-_WAIT_SECONDS = 20
-"""How long a scheduler may take to answer, in seconds."""
+_LOOK_SECONDS = 5
+"""How often it is looked whether anybody still works, in seconds."""
 
 
 @dataclass(frozen=True)
 class Crew:
-    """An executor and how many tasks it does at a time."""
+    """An executor and how many tasks it does at a time.
+
+    Parameters
+    ----------
+    executor
+        Does the tasks.
+    n_jobs
+        Tasks at a time.
+    n_here, n_programs
+        Tasks at a time on one machine, at the most, and programs that do them there.
+    """
 
     executor: Executor
     n_jobs: int
+    n_here: int
+    n_programs: int = 1
+
+    def look(self) -> None:
+        """Raise an error if nobody is left to do the tasks; called while they are waited for."""
+
+    def explain(self, error: BaseException) -> BaseException:
+        """Give the error that a user should see in place of one that a task ended with."""
+        return error
 
     def run(
         self,
@@ -56,9 +71,11 @@ class Crew:
                         break
                 if not running:
                     return results
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                finished, _ = wait(running, _LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                if not finished:
+                    self.look()
                 for future in finished:
-                    results[running.pop(future)] = future.result()
+                    results[running.pop(future)] = self._result(future)
                     n_done += 1
                     on_done(n_done)
         finally:
@@ -66,63 +83,11 @@ class Crew:
                 future.cancel()
             wait([future for future in running if not future.cancelled()])
 
-
-@contextmanager
-def gather_crew(scheduler: str, n_jobs: int) -> Iterator[Crew]:
-    """Start or join who does the tasks.
-
-    Parameters
-    ----------
-    scheduler
-        ``threads``, ``processes``, or the address of a dask scheduler (``tcp://host:8786``), whose workers must see
-        the sources and the output's folder under the same paths.
-    n_jobs
-        Tasks at a time; on a cluster as many as its workers have threads.
-
-    Raises
-    ------
-    ConfigError
-        If the name is neither, or no scheduler answers there.
-    """
-    if scheduler == "threads":
-        with ThreadPoolExecutor(n_jobs, thread_name_prefix="build") as pool:
-            yield Crew(pool, n_jobs)
-        return
-    if scheduler != "processes" and "://" not in scheduler:
-        raise ConfigError(
-            "--scheduler",
-            found=repr(scheduler),
-            expected="threads, processes, or the address of a dask scheduler such as tcp://host:8786",
-            remedy="Correct the option.",
-        )
-    # imported here, for it takes longer than many builds' first stage
-    from distributed import Client, LocalCluster
-
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    if scheduler == "processes":
-        with (
-            LocalCluster(n_workers=n_jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-            Client(cluster) as client,
-            client.get_executor(pure=False) as executor,
-        ):
-            yield Crew(executor, n_jobs)
-        return
-    try:
-        client = Client(scheduler, timeout=_WAIT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "--scheduler",
-            found=f"no dask scheduler at {scheduler} ({error or type(error).__name__})",
-            expected="a scheduler that answers",
-            remedy="Check the address, and that it runs the same versions of dask and mfd.",
-        ) from error
-    with client, client.get_executor(pure=False) as executor:
-        n_threads = sum(client.nthreads().values())
-        if n_threads == 0:
-            raise ConfigError(
-                "--scheduler",
-                found=f"no worker at {scheduler}",
-                expected="at least one",
-                remedy="Start workers, then run the same command again.",
-            )
-        yield Crew(executor, n_threads)
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except Exception as error:
+            told = self.explain(error)
+            if told is error:
+                raise
+            raise told from error

@@ -21,6 +21,7 @@ from mfdstore.bitmaps import set_in_line, set_runs_in_rows, to_windows
 from mfdstore.build.bins import Chromosome
 from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.peaks import PER_PIECE, Runs
+from mfdstore.shard_files import read_shards, write_shard
 
 RANK_FILE: Final = "scratch/rank.npy"
 """How many bins before each are kept, shape ``(bin + 1,)``."""
@@ -116,7 +117,7 @@ def write_rows(folder: Path, runs: Runs, begin: int, end: int, width: int) -> Do
     outputs = []
     for row in range(0, end - begin, schema.ROWS_PER_SHARD):
         shard = rows[row : row + schema.ROWS_PER_SHARD]
-        outputs.append(layout.write_shard(folder / "store", schema.LABEL_BITS, begin + row, shard))
+        outputs.append(write_shard(folder / "store", schema.LABEL_BITS, begin + row, shard))
     return Done(outputs=tuple(f"store/{file}" for file in outputs))
 
 
@@ -139,14 +140,14 @@ def write_lines(folder: Path, runs: Runs, piece: int, n_windows: int) -> Done:
     lines = np.zeros((len(runs.counts[piece]), schema.n_bytes(n_windows)), np.uint8)
     for line, (first, stop) in zip(lines, runs.piece(piece), strict=True):
         set_in_line(*to_windows(first, stop, rank), line)
-    shard = layout.write_shard(folder / "store", schema.LABEL_BITS_BY_EXPERIMENT, piece * PER_PIECE, lines)
+    shard = write_shard(folder / "store", schema.LABEL_BITS_BY_EXPERIMENT, piece * PER_PIECE, lines)
     return Done(outputs=(f"store/{shard}",))
 
 
 def digest_array(folder: Path, name: str) -> str:
     """Read an array back, shard by shard, and digest its values as `provenance.digest_values` does."""
     digest = hashlib.sha256()
-    for values in layout.read_shards(folder / "store", name):
+    for values in read_shards(folder / "store", name):
         digest.update(values.data)
     return digest.hexdigest()
 

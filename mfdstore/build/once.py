@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.provenance import describe_file
-from mfdstore.publish import write_whole
+from mfdstore.publish import RECORDS, write_whole
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def do_once(folder: Path, task: Task) -> Any:
     -------
     The value of what it did, now or before.
     """
-    record = folder / "records" / f"{task.name}.json"
+    record = folder / RECORDS / f"{task.name}.json"
     before = _read_record(record)
     if before is not None and before["key"] == task.key and _is_as_it_was(folder, before):
         return before["value"]

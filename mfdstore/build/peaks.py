@@ -95,6 +95,9 @@ def peak_tasks(plan: Plan) -> list[Task]:
                 name=f"peaks/{piece.index}",
                 key=key_of(
                     names=piece.names,
+                    paths=list(
+                        map(str, piece.paths)
+                    ),  # the record digests what it read, not what is to be read
                     md5=md5,
                     genome=plan.genome.name,
                     sizes=list(plan.genome.sizes.items()),

@@ -13,13 +13,14 @@ from typing import Any
 from mfdstore import layout, schema
 from mfdstore.build import labels
 from mfdstore.build.bins import bin_tasks
-from mfdstore.build.crew import Crew, gather_crew
+from mfdstore.build.crew import Crew
+from mfdstore.build.gathering import gather_crew
 from mfdstore.build.once import Task, do_once
 from mfdstore.build.peaks import PeakFile, Runs, collect, files_at_once, peak_tasks
 from mfdstore.build.plan import Plan, make_plan
 from mfdstore.build.sequence import sequence_tasks
 from mfdstore.build.settings import BuildCounts, BuildReport, BuildSettings, Resources, Sources
-from mfdstore.errors import SourceError
+from mfdstore.errors import ConfigError, SourceError
 from mfdstore.provenance import versions
 from mfdstore.publish import resumed
 from mfdstore.sources.fasta import open_fasta
@@ -57,7 +58,9 @@ def build_store(
     SourceError
         If a source is not what it should be; see the readers.
     ConfigError
-        If the settings leave nothing to build or a split without windows, or no scheduler answers.
+        If the settings leave nothing to build or a split without windows.
+    CrewError
+        If no scheduler answers, or its workers are gone; what was done stays for the next call.
     StoreError
         If `out` exists, is being built by another process, or cannot be written.
     """
@@ -118,7 +121,8 @@ def _build(
 
     tiling = plan.tiling
     # peaks first: what may be wrong with sources is mostly found there
-    at_once = files_at_once(plan.files.values(), resources.bytes_per_task, crew.n_jobs)
+    share = resources.share(crew.n_here, crew.n_programs)
+    at_once = files_at_once(plan.files.values(), share, crew.n_jobs)
     files = collect(plan, run("peak files", peak_tasks(plan), at_once))
     for chrom, size in zip(tiling.chroms, tiling.sizes, strict=True):
         layout.create_codes(root, chrom, size)
@@ -139,9 +143,10 @@ def _build(
     layout.create_label_bits(root, n_windows, n_experiments)
     layout.create_label_bits_by_experiment(root, n_windows, n_experiments)
     width = plan.n_label_bytes
-    run("labels by window", labels.row_tasks(runs, n_windows, width, key, resources.bytes_per_task))
+    run("labels by window", labels.row_tasks(runs, n_windows, width, key, share))
     run("labels by experiment", labels.line_tasks(runs, n_windows, key))
 
+    layout.remove_others(folder / "store", tiling.chroms, plan.factors)
     digests = kept.write_coordinates(root) | layout.write_factors(root, plan.factors)
     with clock.stage("digests"):
         large = [schema.LABEL_BITS, schema.LABEL_BITS_BY_EXPERIMENT]
@@ -178,6 +183,13 @@ def _count(plan: Plan, files: Mapping[str, PeakFile], bins: Sequence[Any]) -> Bu
 
 def _check_counts(plan: Plan, counts: BuildCounts) -> None:
     sources, settings = plan.sources, plan.settings
+    if counts.bins == 0:
+        raise ConfigError(
+            "--bin-size",
+            found=f"{settings.bin_size:,} bp, longer than any of the chromosomes",
+            expected="bins that fit into a chromosome",
+            remedy="Choose narrower bins, or build other chromosomes.",
+        )
     if counts.windows == 0:
         raise SourceError(
             sources.peaks,

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore import layout, schema
+from mfdstore import schema
 from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.plan import Plan
 from mfdstore.dinucleotides import BLANK, encode_bases, find_blank
+from mfdstore.shard_files import write_shard
 from mfdstore.sources.fasta import Fasta
 
 
@@ -61,7 +62,7 @@ def encode_stretch(folder: Path, fasta: Fasta, stretch: Stretch) -> Done:
     codes = encode_bases(bases)
     if last:
         codes = np.append(codes, np.uint8(BLANK))
-    shard = layout.write_shard(folder / "store", f"{schema.SEQUENCE}/{stretch.chrom}", stretch.start, codes)
+    shard = write_shard(folder / "store", f"{schema.SEQUENCE}/{stretch.chrom}", stretch.start, codes)
     save_array(folder / stretch.blank_file, find_blank(codes) + stretch.start)
     return Done(outputs=(f"store/{shard}", stretch.blank_file))
 

@@ -129,8 +129,8 @@ class Resources:
         if self.memory < LEAST_MEMORY:
             raise ConfigError(
                 "--memory",
-                found=f"{self.memory / 1e9:.1f} GB",
-                expected=f"at least {LEAST_MEMORY / 1e9:.1f} GB",
+                found=f"{self.memory:,} bytes",
+                expected=f"at least {LEAST_MEMORY / 1e9:.3g} GB",
                 remedy="Allow more.",
             )
         if self.jobs < 0:
@@ -140,13 +140,39 @@ class Resources:
 
     @property
     def n_jobs(self) -> int:
-        """Tasks at a time on this machine."""
-        return self.jobs or len(os.sched_getaffinity(0))
+        """Tasks at a time on this machine: as many as its memory allows."""
+        asked = self.jobs or len(os.sched_getaffinity(0))
+        each = _LEAST_TASK + (_PROGRAM if self.scheduler == "processes" else 0)
+        return max(1, min(asked, (self.memory - _PROGRAM) // each))
 
     @property
     def bytes_per_task(self) -> int:
-        """Memory that one task may take beside the program itself."""
-        return max(_LEAST_TASK, (self.memory - _PROGRAM) // self.n_jobs)
+        """Memory that one task of this program's threads may take beside the program itself."""
+        return self.share(self.n_jobs)
+
+    def share(self, n_here: int, n_programs: int = 1) -> int:
+        """Share the memory of one machine between the tasks on it.
+
+        Parameters
+        ----------
+        n_here, n_programs
+            Tasks at a time on one machine, and the programs that do them.
+
+        Raises
+        ------
+        ConfigError
+            If that leaves less for a task than it needs.
+        """
+        share = (self.memory - n_programs * _PROGRAM) // n_here
+        if share < _LEAST_TASK:
+            least = n_programs * _PROGRAM + n_here * _LEAST_TASK
+            raise ConfigError(
+                "--memory",
+                found=f"{self.memory / 1e9:.3g} GB for {n_here} tasks at a time on one machine",
+                expected=f"at least {least / 1e9:.3g} GB",
+                remedy="Allow more, or fewer tasks at a time: --jobs here, threads of the workers on a cluster.",
+            )
+        return share
 
 
 @dataclass

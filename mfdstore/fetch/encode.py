@@ -34,7 +34,7 @@ from mfdstore.fetch.plan import (
     wanted_file,
 )
 from mfdstore.genomes import some
-from mfdstore.sources.cache import held
+from mfdstore.sources.cache import LOCK, held
 from mfdstore.sources.downloads import Wanted, digest_file, download_all, is_whole
 from mfdstore.sources.portal import Portal
 
@@ -92,8 +92,9 @@ def fetch_encode(
     SourceError
         If a table is not what it should be.
     ConfigError
-        If the disk has no room for it.
+        If the disk has no room for it, or the folder holds tables of somebody else.
     """
+    _check_own(folder)
     with held(folder):
         plan = plan_encode(folder, request, portal, on_progress=on_progress)
         _check_room(plan)
@@ -168,6 +169,18 @@ def _check_room(plan: EncodePlan) -> None:
             found=f"{free:,} bytes free",
             expected=f"{plan.n_lacking_bytes:,} bytes for the peak files",
             remedy="Make room, or choose another disk.",
+        )
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse to replace tables that no fetch wrote: the first thing that one writes is its lock."""
+    theirs = [name for name in TABLES if (folder / name).exists()]
+    if theirs and not (folder / LOCK).exists():
+        raise ConfigError(
+            f"--out {folder}",
+            found=f"{theirs[0]} that no fetch wrote",
+            expected="a folder of an earlier fetch, or one without tables",
+            remedy="Choose another folder, or move the table away.",
         )
 
 

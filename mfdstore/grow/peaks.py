@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.bitmaps import cut_runs, set_in_rows
-from mfdstore.build.crew import gather_crew
+from mfdstore.build.gathering import gather_crew
 from mfdstore.build.peaks import PeakFile, Piece, Runs, files_at_once, pieces, raster_piece
 from mfdstore.build.settings import Resources
 from mfdstore.errors import SourceError

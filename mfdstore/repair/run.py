@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfdstore import schema
-from mfdstore.build.crew import gather_crew
+from mfdstore.build.gathering import gather_crew
 from mfdstore.errors import StoreError
 from mfdstore.manifest import FileFault, find_faults, has_manifest, read_manifest
 from mfdstore.publish import beside

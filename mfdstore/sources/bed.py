@@ -189,21 +189,23 @@ def parse_intervals(content: bytes) -> pl.DataFrame | None:
         table = table.cast({"start": pl.Int64, "end": pl.Int64})
     except (pl.exceptions.PolarsError, IndexError, ValueError):
         return None
-    return None if _has_gaps(table) or _is_ragged(content, len(table)) else table
+    return None if _has_gaps(table) or _is_ragged(content) else table
 
 
 def _has_gaps(table: pl.DataFrame) -> bool:
     return bool(table.null_count().sum_horizontal().item()) or bool((table["chrom"] == "").any())
 
 
-def _is_ragged(content: bytes, n_rows: int) -> bool:
-    """Say whether any line has fewer columns than the first: a file cut off, or two files glued together.
+def _is_ragged(content: bytes) -> bool:
+    """Say whether lines have different numbers of columns: a file cut off, or two files glued together.
 
-    A line with more columns does not come so far; a comment between the lines may hold any number of tabs.
+    Comments between the lines may hold any number of tabs.
     """
     if content.startswith(b"#") or b"\n#" in content:
         content = b"\n".join(line for line in content.split(b"\n") if not line.startswith(b"#"))
-    return content.count(b"\t") != n_rows * content.split(b"\n", 1)[0].count(b"\t")
+    text = np.frombuffer(content.rstrip(b"\n") + b"\n", np.uint8)
+    n_before = np.searchsorted(np.flatnonzero(text == ord("\t")), np.flatnonzero(text == ord("\n")))
+    return bool((np.diff(n_before, prepend=0) != n_before[0]).any())
 
 
 def find_fault(path: Path, content: bytes, genome: Genome, *, first_line: int = 1) -> SourceError:

@@ -18,6 +18,8 @@ from mfdstore.sources.web import Web
 log = logging.getLogger(__name__)
 
 CACHE_VARIABLE: Final = "MFD_CACHE"
+LOCK: Final = ".lock"
+"""File by which a folder is held."""
 
 
 @contextmanager
@@ -27,7 +29,7 @@ def held(folder: Path) -> Iterator[None]:
     The lock ends with the process, however that ends. It needs a file system with locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as handle:
+    with (folder / LOCK).open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import pysam
 from pysam.utils import SamtoolsError
 
-from mfdstore.errors import SourceError
+from mfdstore.errors import FULL_DISK, SourceError
 from mfdstore.schema import NAME_BYTES
 from mfdstore.sources.fasta_index import index_fits
 from mfdstore.sources.fasta_text import (
@@ -114,7 +114,7 @@ def open_fasta(path: Path, scratch: Path | None = None) -> Iterator[Fasta]:
     with _folder(scratch) as folder:
         if head.startswith(GZIP_MAGIC) and not is_bgzf(head):
             bases = folder / "bases"
-            yield _UnpackedFasta(path, bases, unpack(path, bases))
+            yield _UnpackedFasta(path, bases, _unpack(path, bases, own=scratch is None))
             return
         if is_bgzf(head):
             with path.open("rb") as raw:
@@ -127,6 +127,21 @@ def open_fasta(path: Path, scratch: Path | None = None) -> Iterator[Fasta]:
         except DAMAGE as error:
             raise damaged(path, f"a BGZF file with a damaged block ({error})") from error
         yield _index(path, folder)
+
+
+def _unpack(path: Path, bases: Path, *, own: bool) -> dict[str, tuple[int, int]]:
+    """Unpack; where the folder is one for the time, nobody else knows to say that it has no room."""
+    try:
+        return unpack(path, bases)
+    except OSError as error:
+        if not own or error.errno not in FULL_DISK:
+            raise
+        raise SourceError(
+            path,
+            found=f"no room in {bases.parent.parent} to unpack it ({error.strerror})",
+            expected="room for all of its bases: a gzip file without blocks cannot be read in parts",
+            remedy="Name a folder with room by the variable TMPDIR, or pack the file by bgzip.",
+        ) from error
 
 
 def check_chrom_names(path: Path, chroms: Iterable[str]) -> None:

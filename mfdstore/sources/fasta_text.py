@@ -111,12 +111,12 @@ def _add_name(path: Path, names: dict[str, int], header: bytes, line: int) -> No
     """Note the name in a header line (without its ``>``); complain if there is none or it is known."""
     words = header.split()
     name = words[0].decode("utf-8", "replace") if words and not header[:1].isspace() else ""
-    if "\ufffd" in name:
+    if "\ufffd" in name or not name.isprintable():
         raise SourceError(
             path,
             line=line,
             found=f"sequence name {name[:60]!r}, which is no text",
-            expected="names in UTF-8",
+            expected="names in UTF-8 without control characters",
             remedy="Rename the sequence, or save the file as UTF-8.",
         )
     if not name or name in names:

@@ -241,3 +241,10 @@ def test_scan_intervals__leaves_too_many_names_to_others() -> None:
     table = parse_intervals(content)
     assert table is not None
     assert len(table) == 5000
+
+
+def test_read_intervals__longer_and_shorter_lines_do_not_make_up_for_each_other(tmp_path: Path) -> None:
+    content = b"chr1\t0\t5\tx\nchr1\t5\t9\nchr1\t7\t9\tx\ty\nchr1\t8\t9\tx\n"
+    assert scan_intervals(content) is None
+    with pytest.raises(SourceError, match="line 2: found 3 columns; expected 4"):
+        _read(tmp_path / "x.bed", content)

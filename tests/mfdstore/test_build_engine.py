@@ -9,18 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mfdstore import schema
-from mfdstore.build.crew import gather_crew
+from mfdstore.build.gathering import gather_crew
 from mfdstore.build.once import Done, Task, do_once
 from mfdstore.build.run import STAGES, build_store
 from mfdstore.build.settings import Resources, Sources
 from mfdstore.dinucleotides import BLANK, find_blank
-from mfdstore.errors import ConfigError, SourceError, StoreError
+from mfdstore.errors import ConfigError, CrewError, SourceError, StoreError
 from mfdstore.provenance import describe_file
 from mfdstore.publish import resumed
 from mfdstore.store import Store
@@ -124,8 +125,8 @@ def test_build__goes_on_when_a_worker_is_killed(little: Little, tmp_path: Path) 
 def test_crew__refuses_a_scheduler_that_is_none(
     monkeypatch: pytest.MonkeyPatch, scheduler: str, words: str
 ) -> None:
-    monkeypatch.setattr("mfdstore.build.crew._WAIT_SECONDS", 1)
-    with pytest.raises(ConfigError, match=words), gather_crew(scheduler, 2):
+    monkeypatch.setattr("mfdstore.build.gathering._ANSWER_SECONDS", 1)
+    with pytest.raises((ConfigError, CrewError), match=words), gather_crew(scheduler, 2):
         pass
 
 
@@ -231,8 +232,26 @@ class _StoppedError(BaseException):
     """As Ctrl-C: not a fault of the input."""
 
 
+def _forget_digests(sources: Sources) -> None:
+    rows = [line.split("\t") for line in sources.metadata.read_text().splitlines()]
+    md5 = rows[0].index("File md5sum") if "File md5sum" in rows[0] else rows[0].index("md5sum")
+    sources.metadata.write_text("".join("\t".join(row[:md5] + row[md5 + 1 :]) + "\n" for row in rows))
+
+
 @pytest.mark.parametrize(
-    "change", ["peaks", "fasta", "blacklist", "metadata", "settings", "scratch", "shard"]
+    "change",
+    [
+        "peaks",
+        "other peaks",
+        "fasta",
+        "blacklist",
+        "metadata",
+        "a column less",
+        "settings",
+        "chroms",
+        "scratch",
+        "shard",
+    ],
 )
 def test_build__what_changed_since_it_was_stopped_is_done_again(
     little: Little, tmp_path: Path, change: str
@@ -245,6 +264,8 @@ def test_build__what_changed_since_it_was_stopped_is_done_again(
             raise _StoppedError
 
     out = tmp_path / "x.zarr"
+    if change == "other peaks":
+        _forget_digests(sources)
     with pytest.raises(_StoppedError):
         build_store(sources, out, chosen, stop)
     hidden = tmp_path / ".x.zarr.building"
@@ -254,6 +275,22 @@ def test_build__what_changed_since_it_was_stopped_is_done_again(
         path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + b"chr1\t640\t900\tp\t0\t.\n"))
         table = sources.metadata.read_text()
         sources.metadata.write_text(table.replace(before, describe_file(path).md5))
+    elif change == "other peaks":
+        # of the same names in another folder, and nothing in the table tells them apart
+        other = tmp_path / "others"
+        other.mkdir()
+        for path in sources.peaks.iterdir():
+            (other / path.name).write_bytes(
+                gzip.compress(b"chr1\t640\t900\tp\t0\t.\nchr8\t0\t256\tp\t0\t.\nchr9\t0\t256\tp\t0\t.\n")
+            )
+        sources = replace(sources, peaks=other)
+    elif change == "a column less":
+        rows = [line.split("\t") for line in sources.metadata.read_text().splitlines()]
+        gone = rows[0].index("Biosample term name")
+        sources.metadata.write_text("".join("\t".join(row[:gone] + row[gone + 1 :]) + "\n" for row in rows))
+        sources = replace(sources, report=None)
+    elif change == "chroms":
+        chosen = settings(chroms=("chr1", "chr8", "chr9"))
     elif change == "fasta":
         text = sources.fasta.read_text()
         sources.fasta.write_text(text.replace("A", "C", 300))
@@ -418,3 +455,122 @@ def test_build__reads_a_plain_gzip_fasta_piece_by_piece(
             settings(),
         )
         assert Store(out).digest == little.store.digest
+
+
+# ---- who works is gone, or too many for the memory
+
+
+def test_build__keeps_what_was_done_when_a_scheduler_is_not_there(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mfdstore.build.gathering._ANSWER_SECONDS", 1)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "bins":
+            raise _StoppedError
+
+    out = tmp_path / "x.zarr"
+    with pytest.raises(_StoppedError):
+        build_store(little.sources, out, settings(), stop)
+    done = sorted(tmp_path.rglob("records/*/*.json"))
+    assert done
+    with pytest.raises(CrewError, match="no dask scheduler at"):
+        build_store(little.sources, out, settings(), resources=Resources(scheduler="tcp://127.0.0.1:9"))
+    assert sorted(tmp_path.rglob("records/*/*.json")) == done
+    build_store(little.sources, out, settings())
+    assert _files(out) == _files(little.path)
+    with pytest.raises(CrewError):
+        build_store(
+            little.sources,
+            tmp_path / "y.zarr",
+            settings(),
+            resources=Resources(scheduler="tcp://127.0.0.1:9"),
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+
+
+@pytest.mark.slow
+def test_build__says_that_all_workers_are_gone(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("mfdstore.build.gathering._ALONE_SECONDS", 1)
+    monkeypatch.setattr("mfdstore.build.crew._LOOK_SECONDS", 0.2)
+    out = tmp_path / "x.zarr"
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+
+        def leave(stage: str, done: int, total: int) -> None:
+            if stage == "sequence" and done == 1:
+                cluster.scale(0)
+
+        with pytest.raises(CrewError, match=r"no worker for|gave up"):
+            build_store(
+                little.sources, out, settings(), leave, Resources(scheduler=cluster.scheduler_address)
+            )
+    assert [path.name for path in tmp_path.iterdir()] == [".x.zarr.building"]
+    build_store(little.sources, out, settings())
+    assert _files(out) == _files(little.path)
+
+
+@pytest.mark.slow
+def test_build__ctrl_c_ends_processes_too(little: Little, tmp_path: Path) -> None:
+    """A terminal sends the signal to every process of the command."""
+    script = (
+        "import sys\nfrom cli.mfdstore_app import main\n"
+        "if __name__ == '__main__':\n    sys.argv[0] = 'mfdstore'\n    main()\n"
+    )
+    (tmp_path / "run.py").write_text(script)
+    folder = little.sources.fasta.parent
+    process = subprocess.Popen(
+        [
+            *(
+                sys.executable,
+                str(tmp_path / "run.py"),
+                "build",
+                "--genome",
+                "little",
+                "--scheduler",
+                "processes",
+            ),
+            *("--fasta", str(little.sources.fasta), "--peaks", str(little.sources.peaks)),
+            *("--metadata", str(little.sources.metadata), "--report", str(folder / "report.tsv")),
+            *(
+                "--split-valid",
+                "chr8",
+                "--split-test",
+                "chr9",
+                "--jobs",
+                "2",
+                "--out",
+                str(tmp_path / "x.zarr"),
+            ),
+        ],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    records = tmp_path / ".x.zarr.building" / "records"
+    for _ in range(600):
+        if records.exists() or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    if process.returncode != 0:  # else it was done before the signal came
+        assert process.returncode == 130
+        assert "Traceback" not in said
+
+
+def test_resources__do_fewer_tasks_at_a_time_rather_than_take_more_memory() -> None:
+    few = Resources(memory=1_000_000_000, jobs=64)
+    assert few.n_jobs == 3
+    assert few.n_jobs * few.bytes_per_task <= 500_000_000
+    processes = Resources(memory=4_000_000_000, jobs=64, scheduler="processes")
+    assert processes.n_jobs == 5
+    assert processes.n_jobs * processes.share(processes.n_jobs, processes.n_jobs + 1) <= 1_000_000_000
+    with pytest.raises(ConfigError, match=r"64 tasks at a time on one machine; expected at least 9\.19 GB"):
+        Resources(memory=4_000_000_000).share(64, 2)

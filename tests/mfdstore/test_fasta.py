@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from collections.abc import Callable
@@ -277,3 +278,23 @@ def test_open_fasta__refuses_names_that_are_no_text(tmp_path: Path, packing: str
     with pytest.raises(SourceError, match="which is no text") as caught, open_fasta(path):
         pass
     assert caught.value.line == 3
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+@pytest.mark.parametrize("name", [b"chr\x001", b"\x1b[31mred", b"a\x7f"])
+def test_open_fasta__refuses_control_characters_in_names(tmp_path: Path, pack: Packing, name: bytes) -> None:
+    pack(tmp_path / "x.fa", b">one\nACGT\n>" + name + b"\nACGT\n")
+    with pytest.raises(SourceError, match=r"line 3: found sequence name .* which is no text"):
+        _sequences(tmp_path / "x.fa")
+
+
+def test_open_fasta__says_where_there_is_no_room_to_unpack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, unpacked: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), None)
+
+    monkeypatch.setattr("mfdstore.sources.fasta.unpack", full)
+    _gzip(tmp_path / "x.fa.gz", b">one\nACGT\n")
+    with pytest.raises(SourceError, match=r"no room in .* to unpack it .*TMPDIR"):
+        _sequences(tmp_path / "x.fa.gz")

@@ -176,6 +176,16 @@ def test_fetch_encode__mends_what_is_damaged(place: Place) -> None:
     assert place.names() == _whole_names(place)
 
 
+def test_fetch_encode__leaves_tables_of_somebody_else_alone(place: Place) -> None:
+    place.folder.mkdir(parents=True, exist_ok=True)
+    table = place.folder / "metadata.tsv"
+    table.write_text("mine")
+    with pytest.raises(ConfigError, match=r"metadata\.tsv that no fetch wrote"):
+        place.fetch()
+    assert table.read_text() == "mine"
+    assert [path.name for path in place.folder.iterdir()] == ["metadata.tsv"]
+
+
 def test_fetch_encode__dry(place: Place) -> None:
     plan = plan_encode(place.folder, Request(GENOME, EVERYTHING), place.client)
     assert len(plan.files) == len(plan.lacking) == len(place.accessions)
