@@ -81,7 +81,10 @@ add_version(app, "mfdmodel")
 
 @app.command()
 def train(
-    store: Annotated[Path, typer.Option(metavar="S", help="Store to learn from, made by mfdstore build.")],
+    store: Annotated[
+        str,  # text: a path would make s3:/x of s3://x
+        typer.Option(metavar="S", help="Store to learn from: a directory, s3://... or https://..."),
+    ],
     run: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to make for the run.")],
     config: Annotated[
         Path | None,
@@ -220,7 +223,7 @@ def evaluate(
     run: RunPath,
     split: Annotated[EvaluatedSplit, typer.Option(help="Windows to score.")] = EvaluatedSplit.test,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="S", help="Store to read, if not the one of the training; same experiments."),
     ] = None,
     as_json: Annotated[
@@ -297,7 +300,7 @@ def report(
     ] = None,
     split: Annotated[EvaluatedSplit, typer.Option(help="Scores to show.")] = EvaluatedSplit.test,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="S", help="Store to read for --truth, if not the one of the training."),
     ] = None,
     device: Device = "auto",
