@@ -109,7 +109,7 @@ def verify(
                 on_progress=on_progress,
             )
         if as_json:
-            content = asdict(found) | {"sound": found.sound}
+            content = asdict(found) | {"path": str(found.path), "sound": found.sound}
             if repaired is not None:
                 content |= {"repaired": repaired.repaired, "lost": repaired.lost}
             _print_json(content)

@@ -264,7 +264,7 @@ def print_changes(changes: Sequence[Change]) -> None:
         err.print(str(change), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_forecast(forecast: Forecast, store: Path, memory: int, *, as_json: bool) -> None:
+def print_forecast(forecast: Forecast, store: str, memory: int, *, as_json: bool) -> None:
     """Say what a build would fetch and take."""
     if as_json:
         content = asdict(forecast)

@@ -11,6 +11,7 @@ import typer
 from cli.build_command import add_build
 from cli.check_commands import add_checks
 from cli.console import add_version, explained, out, progress_bars
+from cli.copy_command import add_copy
 from cli.fetch_commands import add_fetch_commands
 from cli.grow_commands import add_growing
 from cli.interchange_commands import add_interchange
@@ -103,6 +104,7 @@ def simulate(
 
 
 add_checks(app)
+add_copy(app)
 add_growing(app)
 add_interchange(app)
 

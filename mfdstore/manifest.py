@@ -24,13 +24,14 @@ from mfdstore.places.files import Files
 NAMES_FILE: Final = f"{schema.MANIFEST}/{schema.FILE_NAMES}/c/0"
 DIGESTS_FILE: Final = f"{schema.MANIFEST}/{schema.FILE_DIGESTS}/c/0/0"
 METADATA_FILE: Final = f"{schema.MANIFEST}/{schema.METADATA}/c/0"
-_GROUP_FILES: Final = (
+OWN_FILES: Final = (
     f"{schema.MANIFEST}/zarr.json",
     *(f"{schema.MANIFEST}/{part}/zarr.json" for part in schema.MANIFEST_ARRAYS),
     NAMES_FILE,
     DIGESTS_FILE,
     METADATA_FILE,
 )
+"""Files of the manifest itself."""
 _DIGEST_SIZE: Final = 32
 _EMPTY: Final = hashlib.sha256().digest()
 
@@ -85,7 +86,7 @@ def has_manifest(files: Files) -> bool:
             return True
     except OSError:
         pass
-    return any(_is_there(files, name) for name in _GROUP_FILES)
+    return any(_is_there(files, name) for name in OWN_FILES)
 
 
 def _is_there(files: Files, name: str) -> bool:
@@ -106,7 +107,7 @@ def read_manifest(files: Files) -> Manifest:
         try:
             content = _read_chunk(files, file)
             if file == NAMES_FILE:
-                parts[file] = _checked_names(VLenUTF8().decode(content))
+                parts[file] = check_names(VLenUTF8().decode(content))
             else:
                 parts[file] = np.frombuffer(content, np.uint8).reshape(-1, _DIGEST_SIZE)
         except FileNotFoundError:
@@ -198,8 +199,14 @@ def find_faults(
     return sorted(faults, key=lambda fault: fault.file)
 
 
-def _checked_names(names: Iterable[Any]) -> list[str]:
-    """Refuse names that lead out of the store."""
+def check_names(names: Iterable[Any]) -> list[str]:
+    """Refuse names that lead out of the store.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
     checked = [str(name) for name in names]
     for name in checked:
         if not name or name.startswith("/") or {"", ".", ".."} & set(name.split("/")):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from mfdstore.errors import FULL_DISK, MfdError, StoreError
+from mfdstore.errors import FULL_DISK, MfdError, RemoteError, StoreError
 
 
 @contextmanager
@@ -34,8 +34,7 @@ def published(out: Path) -> Iterator[Path]:
         or the disk is full.
     """
     try:
-        if out.exists() or out.is_symlink():
-            raise _exists(out)
+        check_free(out)
         _check_parent(out)
         # before anything is read, so that a folder that cannot be written is told at once
         hidden = _make_hidden(out, "writing")
@@ -91,7 +90,7 @@ def _make_hidden(out: Path, doing: str) -> Path:
 
 
 @contextmanager
-def resumed(out: Path) -> Iterator[Path]:
+def resumed(out: Path, doing: str = "building") -> Iterator[Path]:
     """Give a hidden folder beside `out` to fill; its ``store`` becomes `out` on success.
 
     The folder stays when the block is left by anything but a fault of the input or a full disk, so that the
@@ -106,10 +105,9 @@ def resumed(out: Path) -> Iterator[Path]:
     StoreError
         As `published`, and if another process fills the folder now.
     """
-    hidden = out.parent / f".{out.name}.building"
+    hidden = out.parent / f".{out.name}.{doing}"
     try:
-        if out.exists() or out.is_symlink():
-            raise _exists(out)
+        check_free(out)
         _check_parent(out)
         lock = _lock(out, hidden)
     except OSError as error:
@@ -118,23 +116,75 @@ def resumed(out: Path) -> Iterator[Path]:
         if out.exists():  # published by the one that held the lock before
             shutil.rmtree(hidden, ignore_errors=True)
             raise _exists(out)
-        try:
+        with _kept_if_it_can_go_on(out, hidden):
             yield hidden
             if out.exists():
                 raise _exists(out)
             (hidden / "store").rename(out)
-        except MfdError:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
-        except OSError as error:
-            if error.errno in FULL_DISK:
-                shutil.rmtree(hidden, ignore_errors=True)
-                raise _explain(out, error) from error
-            raise
+
+
+@contextmanager
+def resumed_for(address: object, hidden: Path) -> Iterator[Path]:
+    """Give a folder to fill with what will lie elsewhere; the block itself takes it there.
+
+    The folder stays as that of `resumed` does, and also when it could not be taken there.
+
+    Parameters
+    ----------
+    address
+        Where it will lie.
+    hidden
+        The folder; it is made, and removed when the block ends well.
+
+    Yields
+    ------
+    The same path, locked for this process.
+
+    Raises
+    ------
+    StoreError
+        If another process fills the folder now, it cannot be written, or the disk is full.
+    """
+    try:
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        lock = _lock(address, hidden)
+    except OSError as error:
+        raise _explain(hidden, error) from error
+    with lock, _kept_if_it_can_go_on(hidden, hidden):
+        yield hidden
+
+
+@contextmanager
+def _kept_if_it_can_go_on(out: Path, hidden: Path) -> Iterator[None]:
+    """Remove a hidden folder when the block ends well, and when calling again would end as badly."""
+    try:
+        yield
+    except RemoteError:
+        raise  # a server that does not answer now may answer later
+    except MfdError:
         shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise _explain(out, error) from error
+        raise
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _lock(out: Path, hidden: Path) -> IO[str]:
+def check_free(out: Path) -> None:
+    """Refuse a name that is taken.
+
+    Raises
+    ------
+    StoreError
+        If it is.
+    """
+    if out.exists() or out.is_symlink():
+        raise _exists(out)
+
+
+def _lock(out: object, hidden: Path) -> IO[str]:
     """Lock the folder for this process; the system takes the lock back when the process ends, however it ends."""
     while True:
         hidden.mkdir(exist_ok=True)

@@ -55,6 +55,10 @@ class Bucket:
     def remove(self, key: str) -> None:
         _backend().delete_object(BUCKET, key)
 
+    def disguise(self, key: str) -> None:
+        """Give an object a tag that is no MD5 of it, as servers do that encrypt."""
+        _backend().buckets[BUCKET].keys[key]._etag = "0" * 32
+
     def upload(self, folder: Path, prefix: str) -> str:
         """Put a folder's files there without the help of what is tested; gives the address."""
         for file in folder.rglob("*"):

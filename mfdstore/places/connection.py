@@ -127,7 +127,7 @@ def _classify(address: Address, text: str) -> tuple[str, str]:
         return answer if status else "an answer that points elsewhere", region
     if status == "501":
         return answer, "The server lacks what this needs: S3 with conditional writes (If-None-Match)."
-    if status[:1] == "5" or status == "429":
+    if status[:1] == "5" or status in ("409", "429"):
         return answer, _LATER
     if status:
         return answer, "Check the address."
