@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
+from cli.options import local_path
 
 if TYPE_CHECKING:
     from mfdmodel.config import RunConfig
@@ -85,7 +86,9 @@ def train(
         str,  # text: a path would make s3:/x of s3://x
         typer.Option(metavar="S", help="Store to learn from: a directory, s3://... or https://..."),
     ],
-    run: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to make for the run.")],
+    run: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="RUN", help="Folder to make for the run.")
+    ],
     config: Annotated[
         Path | None,
         typer.Option(

@@ -15,7 +15,7 @@ from cli.copy_command import add_copy
 from cli.fetch_commands import add_fetch_commands
 from cli.grow_commands import add_growing
 from cli.interchange_commands import add_interchange
-from cli.options import AsJson, StorePath, print_json
+from cli.options import AsJson, StorePath, local_path, print_json
 from cli.store_tables import describe_store, print_info, print_path
 
 app = typer.Typer(
@@ -49,7 +49,12 @@ def info(store: StorePath, as_json: AsJson = False) -> None:
 
 @app.command()
 def simulate(
-    output: Annotated[Path, typer.Option("--out", help="Folder to create; must not exist yet.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=local_path, metavar="PATH", help="Folder to create; must not exist yet."
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     chrom_count: Annotated[int | None, typer.Option("--chroms", help="Number of chromosomes.")] = None,
     chrom_size: Annotated[int | None, typer.Option(help="Length of the first chromosome in bp.")] = None,

@@ -103,7 +103,7 @@ class Store:
         ]
 
     @property
-    def place(self) -> str:
+    def full_path(self) -> str:
         """Path or address that opens the store from any folder."""
         return str(self.path.resolve() if isinstance(self.path, Path) else self.path)
 

@@ -76,18 +76,13 @@ def find_place(given: AnyPlace) -> Place:
     if isinstance(given, Address):
         return given
     text = os.fspath(given)
-    if isinstance(given, Path):
-        if _LOST_SLASH.match(text) and not given.exists():
-            raise StoreError(
-                _shown(text),
-                found="an address that became a path and lost a slash",
-                expected=EXPECTED,
-                remedy="Give the address as text.",
-            )
-        return given
-    match = _SCHEME.match(text)
+    match = None if isinstance(given, Path) else _SCHEME.match(text)
     if match is None:
-        return Path(text)
+        path = Path(text)
+        if _LOST_SLASH.match(text) and not path.exists():
+            remedy = "Give the address as text, with two slashes."
+            raise _refused(text, "an address that lost a slash, as one does that is made a path", remedy)
+        return path
     scheme = match["scheme"].lower()
     rest = text[match.end() :].rstrip("/")
     if scheme not in ("s3", "http", "https"):
@@ -121,9 +116,7 @@ def here(option: str, text: str | Path) -> Path:
             option,
             found=str(place),
             expected="a path: this is written to disk",
-            remedy=f"Write it to disk, then: mfdstore copy PATH {place}"
-            if place.scheme == "s3"
-            else "Name a path.",
+            remedy="Name a path; a store on disk is taken elsewhere by `mfdstore copy`.",
         )
     return place
 

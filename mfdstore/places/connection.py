@@ -17,7 +17,7 @@ from mfdstore.places.address import Address
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, HTTPStore, RetryConfig, S3Store
 
-MAX_RETRIES: Final = 6
+MAX_RETRIES: Final = 8
 """Of a request that the server or the line failed; some seconds in all."""
 RETRY_SECONDS: Final = 120
 """After which no request is tried again."""

@@ -100,11 +100,13 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 def test_an_address_that_became_a_path_is_told() -> None:
     with pytest.raises(StoreError, match="lost a slash"):
         find_place(Path("s3://lab/x.zarr"))
+    with pytest.raises(StoreError, match="lost a slash"):
+        find_place("https:/host/x.zarr")
 
 
 def test_a_command_that_writes_to_disk_says_how_to_get_it_elsewhere() -> None:
     assert here("--out", "x.zarr") == Path("x.zarr")
-    with pytest.raises(ConfigError, match=r"mfdstore copy PATH s3://lab/x\.zarr"):
+    with pytest.raises(ConfigError, match="mfdstore copy"):
         here("--out", "s3://lab/x.zarr")
 
 

@@ -8,6 +8,8 @@ import sys
 import threading
 import zipfile
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -317,6 +319,8 @@ def test_a_build_to_a_name_that_is_taken_is_refused_before_it_begins(
 
 KILLED = """
 import os, signal, sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from mfdstore.build.run import build_store
 from mfdstore.build.settings import Resources, Sources
@@ -396,3 +400,19 @@ def test_a_name_taken_while_it_was_built_is_left_alone(
     with pytest.raises(StoreError, match="something there already"):
         build_store(little.sources, address, settings(), meanwhile, Resources(scratch=tmp_path))
     assert bucket.files("x.zarr") == files_of(other)
+
+
+def test_a_server_without_parts_of_files_is_enough_to_fetch_from(little: Little, tmp_path: Path) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=little.path.parent)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/little.zarr"
+        assert Store(address).experiments == little.store.experiments
+        with pytest.raises(RemoteError, match=f"gives no parts of files.*mfdstore copy {address} PATH"):
+            Store(address).label_bits(0, 1)
+        copy_store(address, tmp_path / "got.zarr")
+        server.shutdown()
+    assert files_of(tmp_path / "got.zarr") == files_of(little.path)

@@ -64,7 +64,7 @@ def assert_same(found: Store, expected: Store) -> None:
 def test_a_store_elsewhere_equals_the_local_one(little: Little, address: str) -> None:
     found = Store(address)
     assert_same(found, little.store)
-    assert str(found.path) == found.place == address
+    assert str(found.path) == found.full_path == address
     assert found.name == little.store.name == "little.zarr"
     for index in range(found.n_experiments):
         np.testing.assert_array_equal(found.labels_of(index), little.expected.labels[:, index])
