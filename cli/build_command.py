@@ -189,10 +189,10 @@ def build(
             allow_missing=allow_missing,
             allow_empty=allow_empty,
         )
+        _check_places(output, scratch)
         resources = Resources(
             size("--memory", memory), jobs, scheduler, scratch or cache_folder(cache) / "building"
         )
-        _check_scratch(scratch, output)
         given = Given(fasta, peaks, metadata, report, blacklist, settings.chroms)
         folder, sites, web = cache_folder(cache), Sites.from_environment(), make_web()
         if dry_run:
@@ -218,14 +218,15 @@ def build(
             print_build(done)
 
 
-def _check_scratch(scratch: Path | None, output: str) -> None:
-    """Refuse a folder that would not be used."""
+def _check_places(output: str, scratch: Path | None) -> None:
+    """Refuse an address that is none, and a folder that would not be used."""
     from mfdstore.errors import ConfigError
     from mfdstore.places.address import find_place, here
 
+    place = find_place(output)
     if scratch is not None:
         here("--scratch", scratch)
-        if isinstance(find_place(output), Path):
+        if isinstance(place, Path):
             raise ConfigError(
                 "--scratch",
                 found=f"--out {output}, which is on disk",

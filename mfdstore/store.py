@@ -281,42 +281,33 @@ def decode_values(kind: schema.Kind, stored: NDArray[Any]) -> NDArray[Any]:
 
 def _open_group(files: LocalFiles | RemoteFiles) -> zarr.Group:
     here = isinstance(files, LocalFiles)
-    if isinstance(files, LocalFiles) and not files.place.is_dir():
-        raise StoreError(
-            files.place,
-            found="no directory",
-            expected="a store made by `mfdstore build`",
-            remedy="Check the path.",
-        )
     try:
+        if isinstance(files, LocalFiles) and not files.place.is_dir():
+            raise FileNotFoundError
         # elsewhere the root's one answer describes all arrays; here each is read, so that damage is told by name
         return zarr.open_group(
             files.zarr_store(), mode="r", zarr_format=3, use_consolidated=False if here else None
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(files, RemoteFiles):
-            raise _no_store(files) from error
-        raise StoreError(
-            files.place,
-            found="a directory that is no Zarr version 3 group",
-            expected="a store made by `mfdstore build`",
-            remedy="Check the path; build the store again if its zarr.json was lost.",
-        ) from error
+        raise _no_store(files) from error
 
 
-def _no_store(files: RemoteFiles) -> StoreError:
-    """Say why nothing could be opened at an address; asks once more, for zarr does not tell."""
+def _no_store(files: LocalFiles | RemoteFiles) -> StoreError:
+    """Say why nothing could be opened; of a server this asks once more, for zarr does not tell."""
+    expected = "a store made by `mfdstore build`"
+    if isinstance(files, LocalFiles):
+        if not files.place.is_dir():
+            return StoreError(files.place, found="no directory", expected=expected, remedy="Check the path.")
+        found = "a directory that is no Zarr version 3 group"
+        remedy = "Check the path; build the store again if its zarr.json was lost."
+        return StoreError(files.place, found=found, expected=expected, remedy=remedy)
+    found = "a zarr.json that is that of no Zarr version 3 group"
     try:
         files.read("zarr.json")
-        found = "a zarr.json that is that of no Zarr version 3 group"
     except FileNotFoundError:
         found = "no store (no zarr.json)"
-    return StoreError(
-        files.place,
-        found=found,
-        expected="a store, whole: its zarr.json is written last",
-        remedy="Check the address; finish a build or copy that was broken off by the same command.",
-    )
+    remedy = "Check the address; finish a build or copy that was broken off by the same command."
+    return StoreError(files.place, found=found, expected=f"{expected}, whole", remedy=remedy)
 
 
 def _read_attributes(path: Place, group: zarr.Group) -> Mapping[str, Any]:

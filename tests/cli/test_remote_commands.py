@@ -142,6 +142,7 @@ def test_addresses_are_refused_in_one_line_without_their_secrets(little: Little,
         ("verify", f"https://who:{SECRET}@host/x.zarr"),
         ("copy", little.path, f"s3://{KEY}:{SECRET}@lab/x.zarr"),
         (*build_words(little), "--out", f"s3://{KEY}:{SECRET}@lab/x.zarr"),
+        (*build_words(little), "--out", f"s3://{KEY}:{SECRET}@lab/x.zarr", "--dry-run"),
         ("diff", little.path, f"https://host/x.zarr?X-Amz-Signature={SECRET}"),
         ("info", "gs://lab/x.zarr"),
     ):
