@@ -30,7 +30,13 @@ def build(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--out", help="Store to create; must not exist yet.", rich_help_panel=_FILES)
+        str,  # text: a path would make s3:/x of s3://x
+        typer.Option(
+            "--out",
+            metavar="STORE",
+            help="Store to create, a path or s3://bucket/folder/x.zarr; must not exist yet.",
+            rich_help_panel=_FILES,
+        ),
     ],
     fasta: Annotated[
         Path | None,
@@ -133,6 +139,14 @@ def build(
             rich_help_panel=_COMPUTING,
         ),
     ] = "threads",
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to build a store in that goes to S3: it needs the room of the store and what --dry-run says "
+            "of disk beside it, and is cleared in the end. If not given, one within the cache.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = None,
     cache: Cache = None,
     downloads: Annotated[
         int, typer.Option(min=1, max=64, help="Files to fetch side by side.", rich_help_panel=_COMPUTING)
@@ -149,11 +163,12 @@ def build(
 
     One row a bin, one column an experiment; every column of the metadata becomes a coordinate. Nothing appears
     under the name of --out until the store is whole. If it is stopped, the same command goes on where it was.
+    To S3 it is built on disk first (--scratch), then sent; credentials are read from the environment alone.
     Sources that are not given are fetched.
     """
     with explained():
         log_to_stderr(verbose=False)
-        from mfdstore.build.run import build_store
+        from mfdstore.build.run import build_store, check_out
         from mfdstore.build.settings import BuildSettings, Resources, Sources
         from mfdstore.fetch.complete import Given, complete_sources, foresee
         from mfdstore.sources.cache import cache_folder
@@ -174,7 +189,10 @@ def build(
             allow_missing=allow_missing,
             allow_empty=allow_empty,
         )
-        resources = Resources(size("--memory", memory), jobs, scheduler)
+        _check_places(output, scratch)
+        resources = Resources(
+            size("--memory", memory), jobs, scheduler, scratch or cache_folder(cache) / "building"
+        )
         given = Given(fasta, peaks, metadata, report, blacklist, settings.chroms)
         folder, sites, web = cache_folder(cache), Sites.from_environment(), make_web()
         if dry_run:
@@ -184,6 +202,7 @@ def build(
                 )
             print_forecast(forecast, output, resources.memory, as_json=as_json)
             return
+        check_out(output, resources)
         with progress_bars() as on_progress:
             found = complete_sources(
                 given, genome, folder, web=web, sites=sites, jobs=downloads, on_progress=on_progress
@@ -197,3 +216,20 @@ def build(
             print_json({"path": str(done.path), "digest": done.digest, "counts": counts, "seconds": seconds})
         else:
             print_build(done)
+
+
+def _check_places(output: str, scratch: Path | None) -> None:
+    """Refuse an address that is none, and a folder that would not be used."""
+    from mfdstore.errors import ConfigError
+    from mfdstore.places.address import find_place, here
+
+    place = find_place(output)
+    if scratch is not None:
+        here("--scratch", scratch)
+        if isinstance(place, Path):
+            raise ConfigError(
+                "--scratch",
+                found=f"--out {output}, which is on disk",
+                expected="a store that goes to S3: another grows beside its own name",
+                remedy="Leave out --scratch.",
+            )

@@ -109,7 +109,7 @@ def verify(
                 on_progress=on_progress,
             )
         if as_json:
-            content = asdict(found) | {"sound": found.sound}
+            content = asdict(found) | {"path": str(found.path), "sound": found.sound}
             if repaired is not None:
                 content |= {"repaired": repaired.repaired, "lost": repaired.lost}
             _print_json(content)
@@ -129,8 +129,8 @@ def verify(
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Directory of a store.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Directory of another.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="Directory or address of a store.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="That of another.")],
     as_json: AsJson = False,
 ) -> None:
     """Say what differs between the stores A and B: settings, sources, windows, factors, labels, sequence.

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import err, explained, log_to_stderr, out, progress_bars
+from cli.options import local_path
 from cli.store_tables import print_path
 
 if TYPE_CHECKING:
@@ -146,7 +147,12 @@ def fetch_genome_command(
 
 @fetch_app.command("encode")
 def fetch_encode_command(
-    output: Annotated[Path, typer.Option("--out", help="Folder to fill; run again, it is completed.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=local_path, metavar="PATH", help="Folder to fill; run again, it is completed."
+        ),
+    ],
     genome: Annotated[str, typer.Option(help="Name of the assembly.")] = "hg38",
     assay: Annotated[list[str] | None, typer.Option(help="Assay title; may be given again.")] = None,
     target: Annotated[
@@ -264,7 +270,7 @@ def print_changes(changes: Sequence[Change]) -> None:
         err.print(str(change), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_forecast(forecast: Forecast, store: Path, memory: int, *, as_json: bool) -> None:
+def print_forecast(forecast: Forecast, store: str, memory: int, *, as_json: bool) -> None:
     """Say what a build would fetch and take."""
     if as_json:
         content = asdict(forecast)

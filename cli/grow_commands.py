@@ -11,14 +11,22 @@ import typer
 from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
+from cli.options import local_path
 from cli.store_tables import print_path
 
 if TYPE_CHECKING:
     from mfdstore.grow.content import GrowReport
 
 _EXPERIMENTS, _WINDOWS, _FILES, _OLD = "Experiments", "Windows", "Files", "To add windows too"
-Parent = Annotated[Path, typer.Argument(metavar="STORE", help="Directory of the store; it is not changed.")]
-Output = Annotated[Path, typer.Option("--out", help="Store to create; must not exist yet.")]
+Parent = Annotated[
+    str, typer.Argument(metavar="STORE", help="Directory or address of the store; it is not changed.")
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--out", parser=local_path, metavar="PATH", help="Store to create on disk; must not exist yet."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 
 
@@ -157,7 +165,7 @@ def add(
 
 def merge(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="STORE STORE...", help="Two stores or more; they are not changed.")
+        list[str], typer.Argument(metavar="STORE STORE...", help="Two stores or more; they are not changed.")
     ],
     output: Output,
     windows: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.console import explained, progress_bars
-from cli.options import check_splits, fractions, given, names, print_json
+from cli.options import StorePath, check_splits, fractions, given, local_path, names, print_json
 from cli.store_tables import print_export, print_import
 
 _FILES, _LABELS, _SPLITS, _CHOICE = "Files", "Labels", "Splits", "What to export"
@@ -48,7 +48,14 @@ def import_mfd(
         str, typer.Option(help="Name of the assembly: hg38, hg19, mm10 or your own.", rich_help_panel=_FILES)
     ],
     output: Annotated[
-        Path, typer.Option("--out", help="Store to create; must not exist yet.", rich_help_panel=_FILES)
+        Path,
+        typer.Option(
+            "--out",
+            parser=local_path,
+            metavar="PATH",
+            help="Store to create on disk; must not exist yet.",
+            rich_help_panel=_FILES,
+        ),
     ],
     report: Annotated[
         Path | None,
@@ -149,16 +156,19 @@ def import_mfd(
 
 
 def export(
-    store: Annotated[
-        Path, typer.Argument(metavar="STORE", help="Directory of the store, such as encode.zarr.")
-    ],
+    store: StorePath,
     format: Annotated[
         str,
         typer.Option(
             help="mfd-hdf5: the files of MFD's authors; bed: for bedtools and browsers; parquet: tables."
         ),
     ],
-    output: Annotated[Path, typer.Option("--out", help="Folder to create; must not exist yet.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=local_path, metavar="PATH", help="Folder to create on disk; must not exist yet."
+        ),
+    ],
     split: Annotated[
         str, typer.Option(help="Only windows of these splits, such as train,valid.", rich_help_panel=_CHOICE)
     ] = "",

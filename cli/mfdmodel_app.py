@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
+from cli.options import local_path
 
 if TYPE_CHECKING:
     from mfdmodel.config import RunConfig
@@ -81,8 +82,13 @@ add_version(app, "mfdmodel")
 
 @app.command()
 def train(
-    store: Annotated[Path, typer.Option(metavar="S", help="Store to learn from, made by mfdstore build.")],
-    run: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to make for the run.")],
+    store: Annotated[
+        str,  # text: a path would make s3:/x of s3://x
+        typer.Option(metavar="S", help="Store to learn from: a directory, s3://... or https://..."),
+    ],
+    run: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="RUN", help="Folder to make for the run.")
+    ],
     config: Annotated[
         Path | None,
         typer.Option(
@@ -220,7 +226,7 @@ def evaluate(
     run: RunPath,
     split: Annotated[EvaluatedSplit, typer.Option(help="Windows to score.")] = EvaluatedSplit.test,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="S", help="Store to read, if not the one of the training; same experiments."),
     ] = None,
     as_json: Annotated[
@@ -297,7 +303,7 @@ def report(
     ] = None,
     split: Annotated[EvaluatedSplit, typer.Option(help="Scores to show.")] = EvaluatedSplit.test,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="S", help="Store to read for --truth, if not the one of the training."),
     ] = None,
     device: Device = "auto",

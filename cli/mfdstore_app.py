@@ -11,10 +11,11 @@ import typer
 from cli.build_command import add_build
 from cli.check_commands import add_checks
 from cli.console import add_version, explained, out, progress_bars
+from cli.copy_command import add_copy
 from cli.fetch_commands import add_fetch_commands
 from cli.grow_commands import add_growing
 from cli.interchange_commands import add_interchange
-from cli.options import AsJson, StorePath, print_json
+from cli.options import AsJson, StorePath, local_path, print_json
 from cli.store_tables import describe_store, print_info, print_path
 
 app = typer.Typer(
@@ -48,7 +49,12 @@ def info(store: StorePath, as_json: AsJson = False) -> None:
 
 @app.command()
 def simulate(
-    output: Annotated[Path, typer.Option("--out", help="Folder to create; must not exist yet.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=local_path, metavar="PATH", help="Folder to create; must not exist yet."
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     chrom_count: Annotated[int | None, typer.Option("--chroms", help="Number of chromosomes.")] = None,
     chrom_size: Annotated[int | None, typer.Option(help="Length of the first chromosome in bp.")] = None,
@@ -103,6 +109,7 @@ def simulate(
 
 
 add_checks(app)
+add_copy(app)
 add_growing(app)
 add_interchange(app)
 

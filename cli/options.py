@@ -9,10 +9,26 @@ from typing import Annotated, Any
 
 import typer
 
+# text, not paths: a path would make s3:/x of s3://x
 StorePath = Annotated[
-    Path, typer.Argument(metavar="STORE", help="Directory of the store, such as encode.zarr.")
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="Directory of the store, such as encode.zarr, or its address: s3://... or https://...",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+
+
+def local_path(text: str) -> Path:
+    """Read a path to write to, of a command that writes to disk alone."""
+    from mfdstore.errors import MfdError
+    from mfdstore.places.address import here
+
+    try:
+        return here("--out", text)
+    except MfdError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def names(option: str, text: str) -> tuple[str, ...]:

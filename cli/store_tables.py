@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -14,7 +13,12 @@ if TYPE_CHECKING:
     from mfdstore.build.settings import BuildReport
     from mfdstore.export.exporting import ExportReport
     from mfdstore.import_mfd import ImportReport
+    from mfdstore.places.address import Place
     from mfdstore.store import Store
+    from mfdstore.transfer.run import CopyReport
+
+
+_MOST_FAULTS = 20
 
 
 def print_path(path: str) -> None:
@@ -55,7 +59,7 @@ def print_build(done: BuildReport) -> None:
     print_path(str(done.path))
 
 
-def _print_unknown(path: Path) -> None:
+def _print_unknown(path: Place) -> None:
     """Name the biological and technical factors that the tables of a new store say nothing of."""
     from mfdstore.sources.encode_columns import COLUMNS
     from mfdstore.store import Store
@@ -106,6 +110,17 @@ def print_export(done: ExportReport) -> None:
         f"{done.n_windows:,} windows, {done.n_experiments:,} experiments, {done.n_pairs:,} positive pairs"
     )
     out.print(f"{written}: {', '.join(done.files)}", highlight=False, markup=False, soft_wrap=True)
+    print_path(str(done.path))
+
+
+def print_copy(done: CopyReport) -> None:
+    """Print how much was copied, what is wrong with it, and to where."""
+    again = f", {done.n_there:,} of them there already" if done.n_there else ""
+    out.print(f"{done.n_files:,} files{again}", highlight=False, soft_wrap=True)
+    for fault in done.damaged[:_MOST_FAULTS]:
+        out.print(f"damaged: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(done.damaged) > _MOST_FAULTS:
+        out.print(f"and {len(done.damaged) - _MOST_FAULTS:,} more; --json lists all", style="dim")
     print_path(str(done.path))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import Final
 
 FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -16,7 +15,7 @@ class MfdError(Exception):
     Parameters
     ----------
     where
-        The file, store, option or name at fault.
+        The file, store, option or name at fault; its text is what is told.
     found
         What was met there.
     expected
@@ -29,7 +28,7 @@ class MfdError(Exception):
 
     def __init__(
         self,
-        where: str | Path,
+        where: object,
         *,
         found: str,
         expected: str,
@@ -61,6 +60,10 @@ class SourceError(MfdError):
 
 class StoreError(MfdError):
     """A store is missing, damaged, of another version, or lacks what was asked of it."""
+
+
+class RemoteError(StoreError):
+    """A store elsewhere could not be reached, read or written now; what is there may be whole all the same."""
 
 
 class ConfigError(MfdError):

@@ -6,12 +6,11 @@ is damaged: the frame of its three arrays is fixed by docs/format.md (one chunk 
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import google_crc32c
@@ -19,12 +18,22 @@ import numpy as np
 from numcodecs.vlen import VLenUTF8
 from numcodecs.zstd import Zstd
 
-from mfdstore import layout, schema
+from mfdstore import schema
+from mfdstore.places.files import Files
 
 NAMES_FILE: Final = f"{schema.MANIFEST}/{schema.FILE_NAMES}/c/0"
 DIGESTS_FILE: Final = f"{schema.MANIFEST}/{schema.FILE_DIGESTS}/c/0/0"
 METADATA_FILE: Final = f"{schema.MANIFEST}/{schema.METADATA}/c/0"
+OWN_FILES: Final = (
+    f"{schema.MANIFEST}/zarr.json",
+    *(f"{schema.MANIFEST}/{part}/zarr.json" for part in schema.MANIFEST_ARRAYS),
+    NAMES_FILE,
+    DIGESTS_FILE,
+    METADATA_FILE,
+)
+"""Files of the manifest itself."""
 _DIGEST_SIZE: Final = 32
+_EMPTY: Final = hashlib.sha256().digest()
 
 FaultKind = Literal["damaged", "missing", "added"]
 
@@ -64,26 +73,41 @@ class Manifest:
     faults: tuple[FileFault, ...]
 
 
-def has_manifest(path: Path) -> bool:
-    """Say whether a store has a manifest, whole or damaged; those written first had none."""
-    if (path / schema.MANIFEST).exists():
-        return True
+def has_manifest(files: Files) -> bool:
+    """Say whether a store has a manifest, whole or damaged; those written first had none.
+
+    Raises
+    ------
+    RemoteError
+        If that cannot be told, for a server does not answer.
+    """
     try:
-        root = (path / "zarr.json").read_bytes()
+        if f'"{schema.MANIFEST}/{schema.FILE_NAMES}"'.encode() in files.read("zarr.json"):
+            return True
     except OSError:
+        pass
+    return any(_is_there(files, name) for name in OWN_FILES)
+
+
+def _is_there(files: Files, name: str) -> bool:
+    try:
+        files.read(name)
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    return f'"{schema.MANIFEST}/{schema.FILE_NAMES}"'.encode() in root
+    except OSError:
+        return True
+    return True
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(files: Files) -> Manifest:
     """Read the names and digests of all files."""
     faults = []
     parts: dict[str, Any] = {}
     for file in (NAMES_FILE, DIGESTS_FILE):
         try:
-            content = _read_chunk(path / file)
+            content = _read_chunk(files, file)
             if file == NAMES_FILE:
-                parts[file] = _checked_names(VLenUTF8().decode(content))
+                parts[file] = check_names(VLenUTF8().decode(content))
             else:
                 parts[file] = np.frombuffer(content, np.uint8).reshape(-1, _DIGEST_SIZE)
         except FileNotFoundError:
@@ -95,7 +119,7 @@ def read_manifest(path: Path) -> Manifest:
         faults.append(FileFault(DIGESTS_FILE, "damaged", detail))
     if faults:
         try:
-            _read_chunk(path / METADATA_FILE)
+            _read_chunk(files, METADATA_FILE)
         except (OSError, ValueError, RuntimeError) as error:
             kind: FaultKind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
             faults.append(FileFault(METADATA_FILE, kind, str(error)))
@@ -106,17 +130,17 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(digests, ())
 
 
-def read_copy(path: Path) -> dict[str, str]:
+def read_copy(files: Files) -> dict[str, str]:
     """Read the copy of the metadata: text of each ``zarr.json`` by its name; nothing if that is damaged itself."""
     try:
-        copy = json.loads(_read_chunk(path / METADATA_FILE))
+        copy = json.loads(_read_chunk(files, METADATA_FILE))
     except (OSError, ValueError, RuntimeError):
         return {}
     return copy if isinstance(copy, dict) and all(isinstance(text, str) for text in copy.values()) else {}
 
 
 def find_faults(
-    path: Path,
+    files: Files,
     manifest: Manifest,
     n_jobs: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -125,7 +149,7 @@ def find_faults(
 
     Parameters
     ----------
-    path
+    files
         Of the store.
     manifest
         Its manifest, whole.
@@ -136,7 +160,12 @@ def find_faults(
 
     Returns
     -------
-    Faults by name of the file.
+    Faults by name of the file; what a server of plain HTTP holds beside the store is not known.
+
+    Raises
+    ------
+    RemoteError
+        If a file cannot be had: then it is not known to be damaged.
     """
     of_digest: dict[bytes, str] = {}
     for name, digest in manifest.digests.items():
@@ -144,7 +173,7 @@ def find_faults(
 
     def check(name: str) -> FileFault | None:
         try:
-            found = layout.digest_file(path / name).tobytes()
+            found = files.digest(name)
         except (FileNotFoundError, NotADirectoryError):
             return FileFault(name, "missing", "no such file")
         except OSError as error:
@@ -153,8 +182,7 @@ def find_faults(
             return None
         if found in of_digest:
             return FileFault(name, "damaged", f"it holds the bytes of {of_digest[found]}")
-        size = (path / name).stat().st_size
-        return FileFault(name, "damaged", "its SHA-256 is another" if size else "it is empty")
+        return FileFault(name, "damaged", "it is empty" if found == _EMPTY else "its SHA-256 is another")
 
     faults = []
     with ThreadPoolExecutor(n_jobs, thread_name_prefix="digest") as pool:
@@ -165,23 +193,20 @@ def find_faults(
     known = {*manifest.digests, NAMES_FILE, DIGESTS_FILE}
     faults += [
         FileFault(name, "added", "the manifest does not list it")
-        for name in list_files(path)
+        for name in files.names() or ()
         if name not in known
     ]
     return sorted(faults, key=lambda fault: fault.file)
 
 
-def list_files(path: Path) -> list[str]:
-    """List all files under a store, whatever they are, relative to it."""
-    return sorted(
-        Path(folder, name).relative_to(path).as_posix()
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
+def check_names(names: Iterable[Any]) -> list[str]:
+    """Refuse names that lead out of the store.
 
-
-def _checked_names(names: Iterable[Any]) -> list[str]:
-    """Refuse names that lead out of the store."""
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
     checked = [str(name) for name in names]
     for name in checked:
         if not name or name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
@@ -189,7 +214,7 @@ def _checked_names(names: Iterable[Any]) -> list[str]:
     return checked
 
 
-def _read_chunk(file: Path) -> bytes:
+def _read_chunk(files: Files, name: str) -> bytes:
     """Read a chunk of one of the manifest's arrays.
 
     Raises
@@ -199,7 +224,7 @@ def _read_chunk(file: Path) -> bytes:
     OSError
         If it cannot be read.
     """
-    content = file.read_bytes()
+    content = files.read(name)
     if google_crc32c.value(content[:-4]) != int.from_bytes(content[-4:], "little") or len(content) < 4:
         raise ValueError("its checksum does not hold" if content else "it is empty")
     decoded: bytes = Zstd().decode(content[:-4])

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from mfdstore.errors import FULL_DISK, CrewError, MfdError, StoreError
+from mfdstore.errors import FULL_DISK, CrewError, MfdError, RemoteError, StoreError
 
 RECORDS: Final = "records"
 """Folder of what is noted of the work done, in a folder that is filled."""
@@ -38,8 +38,7 @@ def published(out: Path) -> Iterator[Path]:
         or the disk is full.
     """
     try:
-        if out.exists() or out.is_symlink():
-            raise _exists(out)
+        check_free(out)
         _check_parent(out)
         # before anything is read, so that a folder that cannot be written is told at once
         hidden = _make_hidden(out, "writing")
@@ -108,7 +107,7 @@ def _make_hidden(out: Path, doing: str) -> Path:
 
 
 @contextmanager
-def resumed(out: Path) -> Iterator[Path]:
+def resumed(out: Path, doing: str = "building") -> Iterator[Path]:
     """Give a hidden folder beside `out` to fill; its ``store`` becomes `out` on success.
 
     The folder stays when the block is left by anything but a fault of the input or a full disk, so that the
@@ -124,38 +123,89 @@ def resumed(out: Path) -> Iterator[Path]:
     StoreError
         As `published`, and if another process fills the folder now.
     """
-    hidden = out.parent / f".{out.name}.building"
+    hidden = out.parent / f".{out.name}.{doing}"
     try:
-        if out.exists() or out.is_symlink():
-            raise _exists(out)
+        check_free(out)
         _check_parent(out)
         lock = _lock(out, hidden)
     except OSError as error:
         raise _explain(out, error) from error
-    before = (hidden / RECORDS).exists()
     with lock:
         if out.exists():  # published by the one that held the lock before
             shutil.rmtree(hidden, ignore_errors=True)
             raise _exists(out)
-        try:
+        with _kept_if_it_can_go_on(out, hidden):
             yield hidden
             if out.exists():
                 raise _exists(out)
             (hidden / "store").rename(out)
-        except MfdError as error:
-            kept = before or (isinstance(error, CrewError) and (hidden / RECORDS).exists())
-            if not kept:
-                shutil.rmtree(hidden, ignore_errors=True)
-            raise
-        except OSError as error:
-            if error.errno in FULL_DISK:
-                shutil.rmtree(hidden, ignore_errors=True)
-                raise _explain(out, error) from error
-            raise
+
+
+@contextmanager
+def resumed_for(address: object, hidden: Path) -> Iterator[Path]:
+    """Give a folder to fill with what will lie elsewhere; the block itself takes it there.
+
+    The folder stays as that of `resumed` does, and also when it could not be taken there.
+
+    Parameters
+    ----------
+    address
+        Where it will lie.
+    hidden
+        The folder; it is made, and removed when the block ends well.
+
+    Yields
+    ------
+    The same path, locked for this process.
+
+    Raises
+    ------
+    StoreError
+        If another process fills the folder now, it cannot be written, or the disk is full.
+    """
+    try:
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        lock = _lock(address, hidden)
+    except OSError as error:
+        raise _explain(hidden, error) from error
+    with lock, _kept_if_it_can_go_on(hidden, hidden):
+        yield hidden
+
+
+@contextmanager
+def _kept_if_it_can_go_on(out: Path, hidden: Path) -> Iterator[None]:
+    """Remove a hidden folder when the block ends well, and when calling again would end as badly."""
+    before = (hidden / RECORDS).exists()
+    try:
+        yield
+    except RemoteError:
+        raise  # a server that does not answer now may answer later
+    except MfdError as error:
+        if before or (isinstance(error, CrewError) and (hidden / RECORDS).exists()):
+            raise  # it took longer than to correct the fault
         shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise _explain(out, error) from error
+        raise
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _lock(out: Path, hidden: Path) -> IO[str]:
+def check_free(out: Path) -> None:
+    """Refuse a name that is taken.
+
+    Raises
+    ------
+    StoreError
+        If it is.
+    """
+    if out.exists() or out.is_symlink():
+        raise _exists(out)
+
+
+def _lock(out: object, hidden: Path) -> IO[str]:
     """Lock the folder for this process; the system takes the lock back when the process ends, however it ends."""
     while True:
         hidden.mkdir(exist_ok=True)

@@ -7,10 +7,11 @@ The same arrays open with plain `xarray.open_zarr`; `Store` is the thin, checked
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import zarr
@@ -23,7 +24,12 @@ from mfdstore.errors import StoreError
 from mfdstore.genomes import some
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor, FactorTable
+from mfdstore.places.address import Address, AnyPlace, Place, find_place
+from mfdstore.places.files import LocalFiles, RemoteFiles, open_files
 from mfdstore.windows import WindowTable
+
+_AT_ONCE: Final = 16
+"""Small arrays that are asked for side by side where each is an answer of a server."""
 
 
 class Store:
@@ -35,17 +41,20 @@ class Store:
     Parameters
     ----------
     path
-        Of the store's directory.
+        Of the store's directory, or an address: ``s3://bucket/x.zarr``, ``https://host/x.zarr`` (docs/remote.md).
 
     Raises
     ------
     StoreError
         If there is no store, it is not one of ours, of a newer format version, or its attributes are damaged.
+    RemoteError
+        If its server cannot be reached or does not let us read.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._group = _open_group(self.path)
+    def __init__(self, path: AnyPlace) -> None:
+        self.path: Place = find_place(path)
+        self.files: LocalFiles | RemoteFiles = open_files(self.path)
+        self._group = _open_group(self.files)
         self._whole: set[str] = set()
         self.attributes = _read_attributes(self.path, self._group)
         fault = find_fault(self.attributes)
@@ -64,8 +73,8 @@ class Store:
         self.provenance: Mapping[str, Any] = self.attributes["provenance"]
         self._factors: list[Mapping[str, Any]] = self.attributes["factors"]
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        """Open again in another process, rather than send along what was read."""
+    def __reduce__(self) -> tuple[type[Store], tuple[Place]]:
+        """Open again in another process, rather than send along what was read, or credentials."""
         return Store, (self.path,)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
@@ -93,6 +102,16 @@ class Store:
             ("digest", self.digest),
         ]
 
+    @property
+    def full_path(self) -> str:
+        """Path or address that opens the store from any folder."""
+        return str(self.path.resolve() if isinstance(self.path, Path) else self.path)
+
+    @property
+    def name(self) -> str:
+        """Name of the directory, or last part of the address."""
+        return self.path.absolute().name if isinstance(self.path, Path) else self.path.name
+
     @cached_property
     def experiments(self) -> tuple[str, ...]:
         """Accessions, in the order of the labels' bits."""
@@ -112,10 +131,9 @@ class Store:
         StoreError
             If an array is damaged, or a code stands for nothing.
         """
-        start = self.read(schema.START)
-        codes = {}
+        codes = self._read_together((schema.START, schema.CHROM, schema.SPLIT))
+        start = codes[schema.START]
         for name, n_codes in ((schema.CHROM, len(self.chroms)), (schema.SPLIT, len(schema.SPLITS))):
-            codes[name] = self.read(name)
             if codes[name].shape != start.shape or ((codes[name] < 0) | (codes[name] >= n_codes)).any():
                 raise _damaged(
                     self.path, f"array {name} that is not {len(start)} codes from 0 to {n_codes - 1}"
@@ -132,9 +150,10 @@ class Store:
             If an array is damaged, or is not what the attributes say of it.
         """
         factors = []
+        read = self._read_together([entry["name"] for entry in self._factors])
         for entry in self._factors:
             name, kind = entry["name"], entry["kind"]
-            stored = self.read(name)
+            stored = read[name]
             if (stored.dtype.kind == "f") != (kind in ("number", "date")):
                 raise _damaged(self.path, f"factor {name} of kind {kind} stored as {stored.dtype}")
             factors.append(Factor(name, kind, entry["role"], decode_values(kind, stored), entry["unit"]))
@@ -206,19 +225,26 @@ class Store:
             If a chunk is damaged or missing; the message names the array.
         """
         array = self.array(name)
-        if name not in self._whole:
-            self._check_files(name, array)
+        if isinstance(self.path, Path) and name not in self._whole:
+            self._check_files(self.path, name, array)
         try:
             return np.asarray(array[selection])
         except (ValueError, RuntimeError, OSError) as error:
             raise _damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
 
-    def _check_files(self, name: str, array: zarr.Array[Any]) -> None:
+    def _read_together(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Read small arrays; side by side where each would be waited for."""
+        if isinstance(self.path, Path):
+            return {name: self.read(name) for name in names}
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read") as pool:
+            return dict(zip(names, pool.map(self.read, names), strict=True))
+
+    def _check_files(self, path: Path, name: str, array: zarr.Array[Any]) -> None:
         """Miss the files that were lost: zarr reads them as fill values, such as bins without a peak."""
         spans = zip(array.shape, array.shards or array.chunks, strict=True)
         n_expected = math.prod(-(-size // span) for size, span in spans)
         n_found = sum(
-            entry.is_file() and entry.stat().st_size > 0 for entry in (self.path / name / "c").rglob("*")
+            entry.is_file() and entry.stat().st_size > 0 for entry in (path / name / "c").rglob("*")
         )
         if n_found < n_expected:
             found = f"array {name} with a damaged chunk ({n_found} of its {n_expected} files hold anything)"
@@ -253,26 +279,38 @@ def decode_values(kind: schema.Kind, stored: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _open_group(path: Path) -> zarr.Group:
-    if not path.is_dir():
-        raise StoreError(
-            path,
-            found="no directory",
-            expected="a store made by `mfdstore build`",
-            remedy="Check the path.",
-        )
+def _open_group(files: LocalFiles | RemoteFiles) -> zarr.Group:
+    here = isinstance(files, LocalFiles)
     try:
-        return zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
+        if isinstance(files, LocalFiles) and not files.place.is_dir():
+            raise FileNotFoundError
+        # elsewhere the root's one answer describes all arrays; here each is read, so that damage is told by name
+        return zarr.open_group(
+            files.zarr_store(), mode="r", zarr_format=3, use_consolidated=False if here else None
+        )
     except (FileNotFoundError, ValueError, KeyError, TypeError, OSError) as error:
-        raise StoreError(
-            path,
-            found="a directory that is no Zarr version 3 group",
-            expected="a store made by `mfdstore build`",
-            remedy="Check the path; build the store again if its zarr.json was lost.",
-        ) from error
+        raise _no_store(files) from error
 
 
-def _read_attributes(path: Path, group: zarr.Group) -> Mapping[str, Any]:
+def _no_store(files: LocalFiles | RemoteFiles) -> StoreError:
+    """Say why nothing could be opened; of a server this asks once more, for zarr does not tell."""
+    expected = "a store made by `mfdstore build`"
+    if isinstance(files, LocalFiles):
+        if not files.place.is_dir():
+            return StoreError(files.place, found="no directory", expected=expected, remedy="Check the path.")
+        found = "a directory that is no Zarr version 3 group"
+        remedy = "Check the path; build the store again if its zarr.json was lost."
+        return StoreError(files.place, found=found, expected=expected, remedy=remedy)
+    found = "a zarr.json that is that of no Zarr version 3 group"
+    try:
+        files.read("zarr.json")
+    except FileNotFoundError:
+        found = "no store (no zarr.json)"
+    remedy = "Check the address; finish a build or copy that was broken off by the same command."
+    return StoreError(files.place, found=found, expected=f"{expected}, whole", remedy=remedy)
+
+
+def _read_attributes(path: Place, group: zarr.Group) -> Mapping[str, Any]:
     attributes = group.attrs.asdict().get(schema.ATTRIBUTES)
     if not isinstance(attributes, dict) or attributes.get("format") != schema.FORMAT_NAME:
         raise StoreError(
@@ -294,10 +332,16 @@ def _read_attributes(path: Path, group: zarr.Group) -> Mapping[str, Any]:
     return attributes
 
 
-def _damaged(path: Path, found: str) -> StoreError:
+def _damaged(path: Place, found: str) -> StoreError:
+    if isinstance(path, Address):
+        remedy = (
+            f"`mfdstore verify {path}` lists what is damaged; mend a copy on disk, then copy it there anew."
+        )
+    else:
+        remedy = "`mfdstore verify` lists what is damaged, `mfdstore verify --repair` mends it."
     return StoreError(
         path,
         found=found,
         expected="a whole store",
-        remedy="`mfdstore verify` lists what is damaged, `mfdstore verify --repair` mends it.",
+        remedy=remedy,
     )

@@ -66,22 +66,19 @@ class StoreWriter:
         """Of the directory that is filled."""
         return self._path
 
-    def takes_shards(self, chrom: str, size: int, array: Path) -> bool:
+    def takes_shards(self, chrom: str, size: int, described: bytes) -> bool:
         """Make the array of a chromosome's codes, if another of the same layout can give its shards as they are.
 
         Parameters
         ----------
         chrom, size
             Name and length in bp.
-        array
-            Folder of the other array.
+        described
+            The ``zarr.json`` of the other array.
         """
         made = layout.create_codes(self._group, chrom, size)
-        mine, theirs = (
-            json.loads((folder / "zarr.json").read_bytes())
-            for folder in (self._path / schema.SEQUENCE / chrom, array)
-        )
-        return made.shape == (size,) and bool(mine == theirs)
+        mine = json.loads((self._path / schema.SEQUENCE / chrom / "zarr.json").read_bytes())
+        return made.shape == (size,) and bool(mine == json.loads(described))
 
     def note_codes(self, chrom: str, digest: str) -> None:
         """Take note of a chromosome whose shards were put in place, and of the digest of their values."""

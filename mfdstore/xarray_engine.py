@@ -50,7 +50,7 @@ class StoreEntrypoint(BackendEntrypoint):
         Parameters
         ----------
         filename_or_obj
-            The store's directory.
+            The store's directory, or its address on S3 or HTTP.
         drop_variables
             Names to leave out.
         positions

@@ -19,6 +19,7 @@ from mfdmodel.splits import check_apart
 from mfdmodel.strands import both_strands
 from mfdstore.errors import RunError, StoreError
 from mfdstore.metadata import FactorTable
+from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.store import Store
 
@@ -131,7 +132,7 @@ def evaluate_run(
     run: Path,
     *,
     split: Split = "test",
-    store: Path | None = None,
+    store: AnyPlace | None = None,
     device: str = "auto",
     threads: int | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
@@ -201,7 +202,7 @@ def evaluate_run(
 
 
 def open_store_of(
-    run: Path, description: Description, path: Path | None = None, *, split: Split = "test"
+    run: Path, description: Description, path: AnyPlace | None = None, *, split: Split = "test"
 ) -> Store:
     """Open the store that a run was trained on, or another one of the same genome, bins and experiments.
 

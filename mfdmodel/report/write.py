@@ -21,6 +21,7 @@ from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
 from mfdstore.loader import RamData
 from mfdstore.loader.ram import DEFAULT_FLANK, reach
+from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.simulate.reading import read_bin_truth
 
@@ -38,7 +39,7 @@ def write_report(
     compare: Sequence[Path] = (),
     truth: Path | None = None,
     split: Split = "test",
-    store: Path | None = None,
+    store: AnyPlace | None = None,
     device: str = "auto",
     threads: int | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
@@ -106,7 +107,7 @@ def probe_run(
     *,
     truth: Path,
     split: Split = "test",
-    store: Path | None = None,
+    store: AnyPlace | None = None,
     device: str = "auto",
     threads: int | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,

@@ -261,7 +261,7 @@ def _begin(
             "python": platform.python_version(),
             "device": str(device),
             "torch_threads": torch.get_num_threads(),
-            "store": str(store.path.resolve()),
+            "store": store.full_path,
             "n_parameters": {
                 "model": sum(parameter.numel() for parameter in players.model.parameters()),
                 "predictors": 0
@@ -277,7 +277,7 @@ def _begin(
     description = Description(
         config=config,
         factors=store.factors,
-        store_path=str(store.path.resolve()),
+        store_path=store.full_path,
         store_digest=store.digest,
         genome=store.genome,
         bin_size=store.bin_size,

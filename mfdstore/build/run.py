@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,34 +22,43 @@ from mfdstore.build.peaks import PeakFile, Runs, collect, files_at_once, peak_ta
 from mfdstore.build.plan import Plan, make_plan
 from mfdstore.build.sequence import sequence_tasks
 from mfdstore.build.settings import BuildCounts, BuildReport, BuildSettings, Resources, Sources
-from mfdstore.errors import ConfigError, SourceError
+from mfdstore.errors import ConfigError, RemoteError, SourceError
+from mfdstore.places.address import Address, AnyPlace, find_place
+from mfdstore.places.files import LocalFiles, RemoteFiles
 from mfdstore.provenance import versions
-from mfdstore.publish import resumed
+from mfdstore.publish import check_free, resumed, resumed_for
 from mfdstore.sources.fasta import open_fasta
+from mfdstore.transfer.listing import Listing
+from mfdstore.transfer.upload import check_free_for, open_target, upload
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
 STAGES = ("sources", "peak files", "sequence", "bins", "labels by window", "labels by experiment", "digests")
+UPLOAD = "upload"
+"""The last stage of a build to an address."""
 
 
 def build_store(
     sources: Sources,
-    out: Path,
+    out: AnyPlace,
     settings: BuildSettings,
     on_progress: Progress = lambda stage, done, total: None,
     resources: Resources | None = None,
 ) -> BuildReport:
     """Build a store from files and publish it under `out`.
 
-    A build that was killed is continued by the same call; what changed of its sources in between is done again.
+    A build that was killed is continued by the same call; what changed of its sources in between is done again. One
+    that is to lie at an address is built on disk first, in `resources.scratch`, and kept there until all of it is sent.
 
     Parameters
     ----------
     sources, settings
         What decides the store's bytes.
     out
-        Name to publish it under.
+        Name to publish it under, or address on S3.
     on_progress
         Told of each stage.
     resources
@@ -63,18 +74,66 @@ def build_store(
         If no scheduler answers, or its workers are gone; what was done stays for the next call.
     StoreError
         If `out` exists, is being built by another process, or cannot be written.
+    RemoteError
+        If the server of an address fails; then what was built stays for the next call.
     """
     resources = resources or Resources()
     clock = _Clock(on_progress)
-    with (
-        resumed(out) as folder,
-        clock.stage("sources"),
-        open_fasta(sources.fasta, folder / "scratch" / "fasta") as fasta,
-    ):
+    place = find_place(out)
+    if isinstance(place, Path):
+        with resumed(place) as folder:
+            digest, counts = _build_in(folder, sources, settings, resources, clock)
+        return BuildReport(place, digest, counts, clock.seconds)
+    target = _free_target(place, resources)
+    with resumed_for(place, _working_folder(place, resources)) as folder:
+        digest, counts = _build_in(folder, sources, settings, resources, clock)
+        with clock.stage(UPLOAD):
+            try:
+                upload(Listing(LocalFiles(folder / "store")), target, clock.tell)
+            except RemoteError:
+                log.warning("what was built stays in %s, and is gone on with by the same command", folder)
+                raise
+    return BuildReport(place, digest, counts, clock.seconds)
+
+
+def check_out(out: AnyPlace, resources: Resources) -> None:
+    """Refuse a name that a build could not publish under in the end; for an address its server is asked.
+
+    Raises
+    ------
+    StoreError
+        If something is there, or it cannot be written.
+    RemoteError
+        If the server of an address fails, or the environment holds no credentials for it.
+    """
+    place = find_place(out)
+    if isinstance(place, Path):
+        check_free(place)
+    else:
+        _free_target(place, resources)
+
+
+def _free_target(place: Address, resources: Resources) -> RemoteFiles:
+    """Open an address to write to, if nothing is there but what an earlier call of this build may have sent."""
+    target = open_target(place)
+    check_free_for(target, begun=_working_folder(place, resources).exists())
+    return target
+
+
+def _working_folder(place: Address, resources: Resources) -> Path:
+    """Name the folder that a store is built in before it is sent: one an address."""
+    which = hashlib.sha256(str(place).encode()).hexdigest()[:12]
+    return resources.scratch_folder / f".{place.name[:100]}-{which}.building"
+
+
+def _build_in(
+    folder: Path, sources: Sources, settings: BuildSettings, resources: Resources, clock: _Clock
+) -> tuple[str, BuildCounts]:
+    """Build a store in a folder, as its ``store``; gives its digest and counts."""
+    with clock.stage("sources"), open_fasta(sources.fasta, folder / "scratch" / "fasta") as fasta:
         plan = make_plan(sources, settings, fasta)
         with gather_crew(resources.scheduler, resources.n_jobs) as crew:
-            digest, counts = _build(plan, folder, crew, resources, clock)
-    return BuildReport(out, digest, counts, clock.seconds)
+            return _build(plan, folder, crew, resources, clock)
 
 
 class _Clock:

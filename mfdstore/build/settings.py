@@ -11,6 +11,8 @@ import numpy as np
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
+from mfdstore.places.address import Place
+from mfdstore.sources.cache import cache_folder
 from mfdstore.splitting import SplitOptions
 
 LEAST_MEMORY = 1_000_000_000
@@ -119,11 +121,15 @@ class Resources:
         Tasks at a time, on this machine; 0 means one a processor.
     scheduler
         ``threads``, ``processes`` or the address of a dask scheduler.
+    scratch
+        Folder to build a store in that will lie elsewhere; it needs the room of the store and of what the build
+        keeps beside it. If not given, one within the cache of downloads.
     """
 
     memory: int = 4 << 30
     jobs: int = 0
     scheduler: str = "threads"
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         if self.memory < LEAST_MEMORY:
@@ -144,6 +150,11 @@ class Resources:
         asked = self.jobs or len(os.sched_getaffinity(0))
         each = _LEAST_TASK + (_PROGRAM if self.scheduler == "processes" else 0)
         return max(1, min(asked, (self.memory - _PROGRAM) // each))
+
+    @property
+    def scratch_folder(self) -> Path:
+        """Folder to build a store in that will lie elsewhere."""
+        return self.scratch or cache_folder() / "building"
 
     @property
     def bytes_per_task(self) -> int:
@@ -196,7 +207,7 @@ class BuildCounts:
 class BuildReport:
     """What a build made: where, its digest, its counts, and the seconds that each stage took."""
 
-    path: Path
+    path: Place
     digest: str
     counts: BuildCounts
     seconds: Mapping[str, float] = field(default_factory=dict)

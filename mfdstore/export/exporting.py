@@ -12,6 +12,7 @@ from mfdstore.export.bed import write_bed
 from mfdstore.export.choice import Choice, Chosen
 from mfdstore.export.parquet import write_parquet
 from mfdstore.export.release import write_release
+from mfdstore.places.address import AnyPlace
 from mfdstore.publish import published
 from mfdstore.store import Store
 
@@ -63,7 +64,7 @@ def check_format(name: str) -> Format:
 
 
 def export_store(
-    path: Path,
+    path: AnyPlace,
     out: Path,
     format: Format,
     choice: Choice,

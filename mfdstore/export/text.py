@@ -12,6 +12,7 @@ import numpy as np
 
 from mfdstore.errors import StoreError
 from mfdstore.metadata import Factor
+from mfdstore.places.address import Place
 from mfdstore.schema import MULTI_SEPARATOR
 
 GZIP_LEVEL: Final = 6
@@ -31,7 +32,7 @@ def factor_texts(factor: Factor) -> list[str]:
     return ["" if value is None else str(value) for value in factor.values]
 
 
-def write_table(path: Path, store: Path, columns: Sequence[tuple[str, Sequence[str]]]) -> None:
+def write_table(path: Path, store: Place, columns: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Write a tab-separated table with a header.
 
     Parameters

@@ -30,6 +30,7 @@ from mfdstore.grow.peaks import RunLabels, check_some_here, find_peak_files, ras
 from mfdstore.grow.rebuilt import find_old_files, keep_windows, read_same_blacklist, settings_of
 from mfdstore.labels import pack_labels, unpack_labels
 from mfdstore.metadata import FactorTable
+from mfdstore.places.address import AnyPlace
 from mfdstore.publish import published
 from mfdstore.sources.encode import ExperimentTable, read_experiments
 from mfdstore.sources.peak_folder import match_peak_files
@@ -69,7 +70,7 @@ class AddedSources:
 
 
 def add_experiments(
-    path: Path,
+    path: AnyPlace,
     out: Path,
     sources: AddedSources,
     on_progress: Progress = lambda what, done, total: None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore import layout, schema
+from mfdstore import schema
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.labels import count_positive, pack_labels, unpack_labels
 from mfdstore.metadata import FactorTable
+from mfdstore.places.address import AnyPlace
 from mfdstore.store import Store
 from mfdstore.windows import WindowTable
 from mfdstore.writer import StoreWriter
@@ -80,7 +81,7 @@ class GrowReport:
     notes: tuple[str, ...] = field(default=())
 
 
-def open_parent(path: Path, out: Path) -> Store:
+def open_parent(path: AnyPlace, out: Path) -> Store:
     """Open a store that another is to be made of.
 
     Raises
@@ -91,7 +92,8 @@ def open_parent(path: Path, out: Path) -> Store:
         If the other would lie within it.
     """
     store = Store(path)
-    if out.absolute().resolve().is_relative_to(path.resolve()) and out.resolve() != path.resolve():
+    here = store.path.resolve() if isinstance(store.path, Path) else None
+    if here is not None and out.absolute().resolve().is_relative_to(here) and out.resolve() != here:
         raise ConfigError(
             "--out",
             found=f"{out}, within the store {path}",
@@ -206,15 +208,16 @@ def _copy_sequence(writer: StoreWriter, store: Store, chrom: str) -> None:
     name = f"{schema.SEQUENCE}/{chrom}"
     size = store.chrom_sizes[store.chroms.index(chrom)]
     shards = _shards_of(store, name)
-    if not shards or not writer.takes_shards(chrom, size, store.path / name):
+    if not shards or not writer.takes_shards(chrom, size, store.files.read(f"{name}/zarr.json")):
         writer.write_codes(chrom, store.codes(chrom))
         return
     for file, digest in shards.items():
         target = writer.path / file
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copyfile(store.path / file, target)
-            sound = bool((layout.digest_file(target) == digest).all())
+            content = store.files.read(file)
+            target.write_bytes(content)
+            sound = hashlib.sha256(content).digest() == digest.tobytes()
         except FileNotFoundError:
             sound = False
         if not sound:
@@ -229,7 +232,9 @@ def _copy_sequence(writer: StoreWriter, store: Store, chrom: str) -> None:
 
 def _shards_of(store: Store, name: str) -> dict[str, NDArray[np.uint8]]:
     """Look up the files of an array's shards and their digests; none where a store has no manifest."""
-    if not (store.path / schema.MANIFEST).is_dir():
+    try:
+        store.files.read(f"{schema.MANIFEST}/zarr.json")
+    except FileNotFoundError:
         return {}
     files = store.read(f"{schema.MANIFEST}/{schema.FILE_NAMES}")
     digests = store.read(f"{schema.MANIFEST}/{schema.FILE_DIGESTS}")

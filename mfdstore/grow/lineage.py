@@ -125,7 +125,7 @@ def provenance(
         "asked": dict(asked),
         "parents": [
             {
-                "name": parent.path.absolute().name,
+                "name": parent.name,
                 "digest": parent.digest,
                 "n_windows": parent.n_windows,
                 "n_experiments": parent.n_experiments,

@@ -32,13 +32,14 @@ from mfdstore.grow.matching import (
     match_windows,
     merged_rule,
 )
+from mfdstore.places.address import AnyPlace
 from mfdstore.publish import published
 from mfdstore.store import Store
 from mfdstore.windows import WindowTable
 
 
 def merge_stores(
-    paths: Sequence[Path],
+    paths: Sequence[AnyPlace],
     out: Path,
     *,
     windows: WindowChoice = "intersection",

@@ -24,13 +24,14 @@ from mfdstore.grow.content import (
     write_labels,
 )
 from mfdstore.grow.lineage import Rule, join_reasons, peaks_of, provenance, rule_of
+from mfdstore.places.address import AnyPlace
 from mfdstore.publish import published
 from mfdstore.store import Store
 from mfdstore.windows import WindowTable
 
 
 def subset_store(
-    path: Path, out: Path, choice: Choice, on_progress: Progress = lambda what, done, total: None
+    path: AnyPlace, out: Path, choice: Choice, on_progress: Progress = lambda what, done, total: None
 ) -> GrowReport:
     """Cut a store to some of its experiments and windows, and publish the part under `out`.
 

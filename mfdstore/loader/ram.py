@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mfdstore.dinucleotides import BLANK, REVERSE_COMPLEMENT
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader.kernels import complement_backwards
+from mfdstore.places.address import Place
 from mfdstore.sampler import Augmentation
 from mfdstore.schema import ROWS_PER_SHARD, n_bytes
 from mfdstore.windows import WindowTable
@@ -185,7 +186,7 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def _check_memory(path: Path, needed: int) -> None:
+def _check_memory(path: Place, needed: int) -> None:
     available = available_memory()
     if available is not None and needed > available:
         raise StoreError(

@@ -11,7 +11,8 @@ from typing import Any, Final
 import zarr
 
 from mfdstore import layout, schema
-from mfdstore.manifest import METADATA_FILE, list_files, read_copy
+from mfdstore.manifest import METADATA_FILE, read_copy
+from mfdstore.places.files import LocalFiles
 from mfdstore.publish import write_whole
 from mfdstore.repair.bench import Bench, Repaired
 
@@ -20,7 +21,7 @@ _ROOT: Final = "zarr.json"
 
 def mend_metadata(bench: Bench) -> None:
     """Repair all metadata files that are at fault."""
-    copy = {} if METADATA_FILE in bench.faulty else read_copy(bench.path)
+    copy = {} if METADATA_FILE in bench.faulty else read_copy(LocalFiles(bench.path))
     consolidated = {} if _ROOT in bench.faulty else _read_consolidated(bench.path)
     for file in _metadata_at_fault(bench):
         if file in copy and bench.put(file, copy[file].encode(), "the copy of the metadata"):
@@ -82,7 +83,7 @@ def rebuild_manifest(path: Path, folder: Path) -> Path:
     Path of a shadow of the store, with links in place of chunks, that has the manifest.
     """
     shadow = folder / "shadow"
-    for file in list_files(path):
+    for file in LocalFiles(path).names():
         if file.startswith(f"{schema.MANIFEST}/"):
             continue
         (shadow / file).parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def mend_manifest(path: Path, folder: Path) -> list[Repaired]:
     if (shadow / _ROOT).read_bytes() != (path / _ROOT).read_bytes():
         return []
     repaired = []
-    for file in list_files(shadow):
+    for file in LocalFiles(shadow).names():
         if file.startswith(f"{schema.MANIFEST}/"):
             content = (shadow / file).read_bytes()
             if not (path / file).is_file() or (path / file).read_bytes() != content:

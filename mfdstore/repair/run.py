@@ -10,6 +10,8 @@ from mfdstore import schema
 from mfdstore.build.gathering import gather_crew
 from mfdstore.errors import StoreError
 from mfdstore.manifest import FileFault, find_faults, has_manifest, read_manifest
+from mfdstore.places.address import Address, AnyPlace, find_place
+from mfdstore.places.files import LocalFiles
 from mfdstore.publish import beside
 from mfdstore.repair.bench import Bench, Lost, Repaired, RepairSources
 from mfdstore.repair.experiments import mend_experiments
@@ -43,7 +45,7 @@ class RepairReport:
 
 
 def repair_store(
-    path: Path,
+    path: AnyPlace,
     sources: RepairSources,
     *,
     n_jobs: int = 1,
@@ -69,9 +71,18 @@ def repair_store(
     SourceError
         If a source that is needed is not the one that the store was built from.
     StoreError
-        If there is no store, or one without a manifest, which is damaged.
+        If there is no store, one that is not on this disk, or one without a manifest, which is damaged.
     """
-    if not has_manifest(path):
+    place = find_place(path)
+    if isinstance(place, Address):
+        raise StoreError(
+            place,
+            found="a store that is not on this disk",
+            expected="a store on disk: files elsewhere are not changed",
+            remedy=f"Fetch it (mfdstore copy {place} PATH --damaged), repair PATH, and copy that to another address.",
+        )
+    path, files = place, LocalFiles(place)
+    if not has_manifest(files):
         if verify_store(path, n_jobs=n_jobs, on_progress=on_progress).sound:
             return RepairReport(path, (), ())
         raise StoreError(
@@ -81,15 +92,15 @@ def repair_store(
             remedy="Build the store again.",
         )
     with beside(path) as folder:
-        manifest = read_manifest(path)
+        manifest = read_manifest(files)
         repaired: list[Repaired] = []
         if manifest.faults:
             repaired = _renew_manifest(path, folder, n_jobs, on_progress)
-            manifest = read_manifest(path)
+            manifest = read_manifest(files)
             if manifest.faults:
                 reason = "other files are damaged too, and only the manifest could tell what they should be"
                 return RepairReport(path, (), tuple(Lost(fault.file, reason) for fault in manifest.faults))
-        faults = find_faults(path, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
+        faults = find_faults(files, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
         bench = Bench(path, folder, manifest.digests, {fault.file: fault for fault in faults}, repaired)
         _remove_added(bench)
         mend_metadata(bench)
@@ -131,7 +142,7 @@ def _of_kind(faulty: Mapping[str, FileFault], kind: str) -> list[FileFault]:
 def _mend_arrays(bench: Bench, sources: RepairSources, n_jobs: int) -> None:
     """Repair chunks, those first that others are made from."""
     store = Store(bench.path)
-    places = Places(bench.path, set(bench.faulty))
+    places = Places(LocalFiles(bench.path), set(bench.faulty))
     damage = {file: places.damage(fault) for file, fault in bench.faulty.items()}
     with gather_crew("threads", n_jobs) as crew:
         mend_experiments(bench, store, sources)

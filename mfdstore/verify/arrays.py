@@ -11,7 +11,7 @@ import numpy as np
 
 from mfdstore import schema
 from mfdstore.bitmaps import turn_rows
-from mfdstore.errors import StoreError
+from mfdstore.errors import RemoteError, StoreError
 from mfdstore.labels import count_positive
 from mfdstore.provenance import combine_digests, digest_values
 from mfdstore.store import Store
@@ -30,6 +30,8 @@ def check_arrays(store: Store, n_jobs: int, on_progress: OnProgress) -> Iterator
     def digest(name: str) -> str | StoreError:
         try:
             return _digest(store, name)
+        except RemoteError:
+            raise  # nothing is known of the array then
         except StoreError as error:
             return error
 
@@ -70,6 +72,8 @@ def check_consistency(store: Store, on_progress: OnProgress) -> Iterator[Finding
     """Hold attributes and arrays against each other."""
     try:
         sound = _agree(store)
+    except RemoteError:
+        raise
     except StoreError as error:
         yield Finding("attributes", False, error.found)
         return

@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,8 +14,10 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.attributes import find_fault
+from mfdstore.errors import StoreError
 from mfdstore.genomes import some
 from mfdstore.manifest import FileFault, read_copy
+from mfdstore.places.files import Files
 from mfdstore.shards import Grid, find_bad_chunks
 from mfdstore.store import Store
 from mfdstore.verify.report import Damage
@@ -30,14 +31,14 @@ class Places:
 
     Parameters
     ----------
-    path
+    files
         Of the store.
     faulty
         Files that are not to be relied on.
     """
 
-    def __init__(self, path: Path, faulty: Collection[str]) -> None:
-        self._path = path
+    def __init__(self, files: Files, faulty: Collection[str]) -> None:
+        self._files = files
         self._faulty = faulty
 
     def damage(self, fault: FileFault) -> Damage:
@@ -87,7 +88,7 @@ class Places:
         texts = [self._copy.get(name, "")]
         if name not in self._faulty:
             with suppress(OSError, ValueError):
-                texts.insert(0, (self._path / name).read_text())
+                texts.insert(0, self._files.read(name).decode())
         for text in texts:
             with suppress(ValueError):
                 described = json.loads(text)
@@ -96,7 +97,7 @@ class Places:
 
     @cached_property
     def _copy(self) -> dict[str, str]:
-        return read_copy(self._path)
+        return read_copy(self._files)
 
     @cached_property
     def experiments(self) -> tuple[str, ...]:
@@ -121,9 +122,9 @@ class Places:
         if any(file == name or file.startswith(f"{name}/") for file in self._faulty):
             return None
         try:
-            array = zarr.open_array(str(self._path), path=name, mode="r", zarr_format=3)
+            array = zarr.open_array(self._files.zarr_store(), path=name, mode="r", zarr_format=3)
             return np.asarray(array[...])
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, StoreError):
             return None
 
     def _split(self, file: str) -> tuple[str, tuple[int, ...]]:
@@ -142,7 +143,7 @@ class Places:
         detail = fault.detail
         if fault.kind == "damaged":
             with suppress(OSError):
-                bad = find_bad_chunks((self._path / fault.file).read_bytes(), grid, file)
+                bad = find_bad_chunks(self._files.read(fault.file), grid, file)
             if not bad:
                 # the bytes of another file, or written anew: nothing in it can be relied on
                 bad, detail = places, f"{detail}, though its checksums hold"
@@ -216,7 +217,7 @@ class Places:
 
 def find_faults_by_checksum(store: Store) -> list[FileFault]:
     """Find files that are missing, or damaged by their own checksums: where no manifest tells."""
-    places = Places(store.path, ())
+    places = Places(store.files, ())
     faults = []
     for array in store.array_digests:
         grid = places.grid(array)
@@ -226,7 +227,7 @@ def find_faults_by_checksum(store: Store) -> list[FileFault]:
             file = tuple(map(int, index))
             name = "/".join([array, "c", *map(str, file)])
             try:
-                content = (store.path / name).read_bytes()
+                content = store.files.read(name)
             except (FileNotFoundError, NotADirectoryError):
                 faults.append(FileFault(name, "missing", "no such file"))
                 continue
@@ -240,12 +241,12 @@ def find_faults_by_checksum(store: Store) -> list[FileFault]:
     return faults
 
 
-def find_metadata_faults(path: Path) -> list[FileFault]:
+def find_metadata_faults(files: Files) -> list[FileFault]:
     """Find metadata that is not what its copy says, or, without a copy, the consolidated metadata."""
-    copy = read_copy(path)
+    copy = read_copy(files)
     expected: dict[str, Any] = {}
     try:
-        root = json.loads((path / _DESCRIPTION).read_text())
+        root = json.loads(files.read(_DESCRIPTION))
         nodes = root.pop("consolidated_metadata")["metadata"]
         # groups are consolidated within others in another form
         expected |= {
@@ -257,7 +258,7 @@ def find_metadata_faults(path: Path) -> list[FileFault]:
     faults = []
     for name, content in sorted(expected.items()):
         try:
-            found = root if name == _DESCRIPTION else json.loads((path / name).read_text())
+            found = root if name == _DESCRIPTION else json.loads(files.read(name))
         except FileNotFoundError:
             faults.append(FileFault(name, "missing", "no such file"))
             continue

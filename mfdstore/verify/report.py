@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from mfdstore.manifest import FaultKind
+from mfdstore.places.address import Place
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class VerifyReport:
         Files that are not as they were written.
     """
 
-    path: Path
+    path: Place
     findings: tuple[Finding, ...]
     damage: tuple[Damage, ...] = ()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from mfdstore import schema
 from mfdstore.errors import ConfigError
 from mfdstore.manifest import FileFault, find_faults, has_manifest, read_manifest
+from mfdstore.places.address import AnyPlace, find_place
+from mfdstore.places.files import Files, open_files
 from mfdstore.store import Store
 from mfdstore.verify.arrays import OnProgress, check_arrays, check_consistency
 from mfdstore.verify.labels import check_labels
@@ -17,7 +19,7 @@ from mfdstore.verify.sequence import check_sequence
 
 
 def verify_store(
-    path: Path,
+    path: AnyPlace,
     *,
     peaks: Path | None = None,
     fasta: Path | None = None,
@@ -33,7 +35,7 @@ def verify_store(
     Parameters
     ----------
     path
-        Of the store.
+        Of the store, or its address on S3 or HTTP.
     peaks
         Folder of the peak files: recomputes every label, and which bins are kept.
     fasta
@@ -51,6 +53,8 @@ def verify_store(
         If there is a blacklist without peaks, which would not be read.
     StoreError
         If there is no store, or one of a newer format; damage within is a finding, not an error.
+    RemoteError
+        If a server does not answer: then nothing is known of what it holds.
     SourceError
         If a source cannot be read.
     """
@@ -62,12 +66,14 @@ def verify_store(
             remedy="Pass --peaks, or leave out --blacklist.",
         )
     findings: list[Finding] = []
-    faults = _find_faults(path, findings, n_jobs, on_progress)
-    damage = describe(path, faults)
+    place = find_place(path)
+    files = open_files(place)
+    faults = _find_faults(files, findings, n_jobs, on_progress)
+    damage = describe(files, faults)
     findings += _sum_up(damage)
     if any(not fault.file.startswith(f"{schema.MANIFEST}/") for fault in faults):
-        return VerifyReport(path, tuple(findings), damage)
-    store = Store(path)
+        return VerifyReport(place, tuple(findings), damage)
+    store = Store(place)
     arrays = list(check_arrays(store, n_jobs, on_progress))
     if all(finding.sound for finding in arrays):
         arrays += check_consistency(store, on_progress)
@@ -77,33 +83,33 @@ def verify_store(
             arrays += check_sequence(store, fasta, on_progress)
         if peaks is not None:
             arrays += check_labels(store, peaks, blacklist, n_jobs, on_progress)
-    return VerifyReport(path, (*findings, *arrays), damage)
+    return VerifyReport(place, (*findings, *arrays), damage)
 
 
 def _find_faults(
-    path: Path, findings: list[Finding], n_jobs: int, on_progress: OnProgress
+    files: Files, findings: list[Finding], n_jobs: int, on_progress: OnProgress
 ) -> list[FileFault]:
     """Find the files that are not as they were written: by the manifest, or by what else there is."""
-    if not has_manifest(path):
-        store = Store(path)
+    if not has_manifest(files):
+        store = Store(files.place)
         without = "the store has no manifest, for an earlier mfd built it; checksums of the chunks tell less"
         findings.append(Finding("files", None, without))
-        return find_metadata_faults(path) + find_faults_by_checksum(store)
-    manifest = read_manifest(path)
+        return find_metadata_faults(files) + find_faults_by_checksum(store)
+    manifest = read_manifest(files)
     if manifest.faults:
-        store = Store(path)
-        return [*manifest.faults, *find_metadata_faults(path), *find_faults_by_checksum(store)]
-    faults = find_faults(path, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
+        store = Store(files.place)
+        return [*manifest.faults, *find_metadata_faults(files), *find_faults_by_checksum(store)]
+    faults = find_faults(files, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
     if all(fault.file != "zarr.json" for fault in faults):
-        Store(path)  # one of a newer format is to be told as such
+        Store(files.place)  # one of a newer format is to be told as such
     if not faults:
         findings.append(Finding("files", True, f"{len(manifest.digests)} files, as the manifest lists them"))
     return faults
 
 
-def describe(path: Path, faults: Sequence[FileFault]) -> tuple[Damage, ...]:
+def describe(files: Files, faults: Sequence[FileFault]) -> tuple[Damage, ...]:
     """Say what of a store is lost with files at fault."""
-    places = Places(path, {fault.file for fault in faults})
+    places = Places(files, {fault.file for fault in faults})
     return tuple(places.damage(fault) for fault in faults)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mfdstore import schema
 from mfdstore.build.run import build_store
 from mfdstore.build.settings import BuildReport, BuildSettings, Sources
 from mfdstore.store import Store
+from tests.servers import Bucket, Served, http_server, s3_server, set_environment
 from tests.worlds import Expected, World, expect, settings
 
 
@@ -80,3 +82,18 @@ def real_chr22(real_data: Path, real_fasta: Path, tmp_path_factory: pytest.TempP
     )
     out = tmp_path_factory.mktemp("real") / "chr22.zarr"
     return build_store(sources, out, BuildSettings("hg38", blocks=(0.8, 0.1, 0.1)))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A server of S3 on loopback, where the environment leads to."""
+    with s3_server() as served:
+        set_environment(monkeypatch, served.url)
+        yield served
+
+
+@pytest.fixture
+def served(little: Little) -> Iterator[Served]:
+    """A server of plain HTTP that serves the folder of the little store."""
+    with http_server(little.path.parent) as running:
+        yield running

@@ -19,6 +19,7 @@ from mfdstore import schema
 from mfdstore.bitmaps import turn_rows
 from mfdstore.layout import write_manifest
 from mfdstore.manifest import DIGESTS_FILE, METADATA_FILE, NAMES_FILE, has_manifest
+from mfdstore.places.files import LocalFiles
 from mfdstore.shards import Grid, find_bad_chunks
 from mfdstore.store import Store
 from mfdstore.verify import Damage, VerifyReport, verify_store
@@ -229,7 +230,7 @@ def test_verify__names_files_that_were_swapped(copied: Path) -> None:
 
 def test_verify__of_a_store_without_its_manifest(copied: Path) -> None:
     shutil.rmtree(copied / schema.MANIFEST)
-    assert has_manifest(copied)
+    assert has_manifest(LocalFiles(copied))
     report = verify_store(copied)
     assert not report.sound
     assert {NAMES_FILE, DIGESTS_FILE} <= set(_named(report))

@@ -1,0 +1,138 @@
+"""The files of a store by their names, wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mfdstore.places.address import Address, Place
+from mfdstore.places.chunks import Chunks
+from mfdstore.places.connection import connect, explain
+
+if TYPE_CHECKING:
+    from obstore.store import HTTPStore, S3Store
+    from zarr.abc.store import Store
+
+
+class Files(Protocol):
+    """Reads the files of one store; names are relative to it, parts joined by ``/``."""
+
+    @property
+    def place(self) -> Place:
+        """Where the store is, or would be."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Read a whole file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        OSError
+            If it cannot be read, on a disk.
+        RemoteError
+            If it cannot be read, elsewhere.
+        """
+        ...
+
+    def digest(self, name: str) -> bytes:
+        """Digest a file's bytes (SHA-256); raises as `read`."""
+        ...
+
+    def names(self) -> list[str] | None:
+        """List all files, sorted, whatever they are; `None` where the server does not tell."""
+        ...
+
+    def zarr_store(self) -> str | Store:
+        """Give what zarr opens to read them."""
+        ...
+
+
+class LocalFiles:
+    """The files of a directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def read(self, name: str) -> bytes:
+        """Read a whole file."""
+        return (self.place / name).read_bytes()
+
+    def digest(self, name: str) -> bytes:
+        """Digest a file's bytes (SHA-256), some at a time."""
+        with (self.place / name).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").digest()
+
+    def names(self) -> list[str]:
+        """List all files, sorted."""
+        return sorted(
+            Path(folder, name).relative_to(self.place).as_posix()
+            for folder, _, names in os.walk(self.place)
+            for name in names
+        )
+
+    def zarr_store(self) -> str:
+        """Give the path."""
+        return str(self.place)
+
+
+class RemoteFiles:
+    """The objects below an address.
+
+    Raises
+    ------
+    RemoteError
+        If the environment holds no credentials for it.
+    """
+
+    def __init__(self, place: Address) -> None:
+        self.place = place
+        self.client: S3Store | HTTPStore = connect(place)
+
+    def read(self, name: str) -> bytes:
+        """Read a whole object: none of a store is larger than a shard, some MB."""
+        import obstore
+
+        try:
+            return bytes(obstore.get(self.client, name).bytes())
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise missing_or_explained(self.place, error, name) from None
+
+    def digest(self, name: str) -> bytes:
+        """Digest an object's bytes (SHA-256)."""
+        return hashlib.sha256(self.read(name)).digest()
+
+    def names(self) -> list[str] | None:
+        """List all objects, sorted; a server of plain HTTP has no list."""
+        if self.place.scheme != "s3":
+            return None
+        return sorted(self.objects())
+
+    def objects(self) -> dict[str, dict[str, Any]]:
+        """List all objects of an address on S3, with what the server tells of each: ``size``, ``e_tag``."""
+        import obstore
+
+        try:
+            found = [entry for block in obstore.list(self.client) for entry in block]
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise explain(self.place, error) from None
+        return {str(entry["path"]): dict(entry) for entry in found}
+
+    def zarr_store(self) -> Chunks:
+        """Give a store of zarr that misses what was lost."""
+        return Chunks.of(self.place, self.client)
+
+
+def missing_or_explained(address: Address, error: Exception, name: str) -> Exception:
+    """Tell a file that is not there from one that cannot be had."""
+    if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+        return FileNotFoundError(f"no {name} at {address}")
+    return explain(address, error, name)
+
+
+def open_files(place: Place) -> LocalFiles | RemoteFiles:
+    """Give the files of a store that lies there, or is to lie there."""
+    return RemoteFiles(place) if isinstance(place, Address) else LocalFiles(place)

@@ -1,0 +1,319 @@
+"""Stores read over S3 and HTTP from real servers on loopback: equal to the local one, or an error that says why."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+from mfdstore import schema
+from mfdstore.errors import MfdError, RemoteError, StoreError
+from mfdstore.loader import Loader
+from mfdstore.places import connection
+from mfdstore.places.address import find_place
+from mfdstore.places.files import open_files
+from mfdstore.store import Store
+from tests.mfdstore.conftest import Little
+from tests.servers import KEY, SECRET, Bucket, Served, cut, http_server, silent, status, whole_only
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_RETRIES", 2)
+    monkeypatch.setattr(connection, "SILENCE_SECONDS", 0.3)
+
+
+@pytest.fixture(params=["s3", "http"])
+def address(request: pytest.FixtureRequest, little: Little) -> Iterator[str]:
+    """The little store behind each kind of server."""
+    if request.param == "s3":
+        bucket: Bucket = request.getfixturevalue("bucket")
+        yield bucket.upload(little.path, "a folder/little.zarr")
+    else:
+        served: Served = request.getfixturevalue("served")
+        yield f"{served.url}/little.zarr"
+
+
+def assert_same(found: Store, expected: Store) -> None:
+    assert found.attributes == expected.attributes
+    assert found.experiments == expected.experiments
+    np.testing.assert_array_equal(found.windows.start, expected.windows.start)
+    np.testing.assert_array_equal(found.n_positive, expected.n_positive)
+    np.testing.assert_array_equal(found.label_bits(), expected.label_bits())
+    for chrom in expected.chroms:
+        np.testing.assert_array_equal(found.codes(chrom), expected.codes(chrom))
+    for mine, theirs in zip(found.factors, expected.factors, strict=True):
+        assert (mine.name, mine.kind, mine.role, mine.unit) == (
+            theirs.name,
+            theirs.kind,
+            theirs.role,
+            theirs.unit,
+        )
+        assert str(mine.values.tolist()) == str(theirs.values.tolist())
+
+
+def test_a_store_elsewhere_equals_the_local_one(little: Little, address: str) -> None:
+    found = Store(address)
+    assert_same(found, little.store)
+    assert str(found.path) == found.full_path == address
+    assert found.name == little.store.name == "little.zarr"
+    for index in range(found.n_experiments):
+        np.testing.assert_array_equal(found.labels_of(index), little.expected.labels[:, index])
+    np.testing.assert_array_equal(found.label_bits(3, 9), little.store.label_bits(3, 9))
+
+
+def test_xarray_reads_it_lazily(little: Little, address: str) -> None:
+    expected = xr.open_dataset(little.path, engine="mfdstore").load()
+    found = xr.open_dataset(address, engine="mfdstore")
+    assert found.encoding["source"] == address
+    xr.testing.assert_identical(found.isel(window=slice(2, 7)), expected.isel(window=slice(2, 7)))
+    xr.testing.assert_identical(found.load(), expected)
+    chunked = xr.open_dataset(address, engine="mfdstore", chunks={})
+    assert dask.is_dask_collection(chunked.label)
+    np.testing.assert_array_equal(chunked.label.mean("window"), expected.label.mean("window"))
+
+
+def test_queries_ask_it_as_a_local_one(little: Little, address: str) -> None:
+    here, there = (xr.open_dataset(place, engine="mfdstore", chunks={}) for place in (little.path, address))
+    assert (
+        there.mfd.positives(little.store.experiments[0]).sizes
+        == here.mfd.positives(little.store.experiments[0]).sizes
+    )
+    xr.testing.assert_equal(
+        there.mfd.count_windows(by="target", per="split").compute(),
+        here.mfd.count_windows(by="target", per="split").compute(),
+    )
+    xr.testing.assert_identical(
+        there.mfd.region("chr1:0-2,000").load(), here.mfd.region("chr1:0-2,000").load()
+    )
+
+
+def test_the_loader_gives_the_same_batches(little: Little, address: str) -> None:
+    batches = [
+        list(Loader(Store(place), split="train", batch_size=8, positions=64, strand="random", shuffle=True))
+        for place in (little.path, address)
+    ]
+    assert len(batches[0]) == len(batches[1]) > 1
+    for mine, theirs in zip(*batches, strict=True):
+        np.testing.assert_array_equal(mine.codes, theirs.codes)
+        np.testing.assert_array_equal(mine.label_bits, theirs.label_bits)
+
+
+def test_opening_takes_one_request_and_a_dataset_one_an_array(
+    little: Little, bucket: Bucket, served: Served
+) -> None:
+    for address, asked in (
+        (bucket.upload(little.path, "x.zarr"), bucket.asked),
+        (f"{served.url}/little.zarr", served.asked),
+    ):
+        asked.clear()
+        store = Store(address)
+        repr(store)
+        assert len(asked) == 1
+        n_small = len(store.factors.names) + len(schema.COORDINATES) + 1  # and the experiments
+        asked.clear()
+        xr.open_dataset(address, engine="mfdstore")
+        assert len(asked) <= n_small  # the root and all small arrays but `end`, which follows from `start`
+
+
+def test_small_arrays_are_asked_for_side_by_side(little: Little, served: Served) -> None:
+    store = Store(f"{served.url}/little.zarr")
+    together = threading.Barrier(4, timeout=5)
+    for name in store.attributes["factors"][:4]:
+        served.tricks[f"little.zarr/{name['name']}/c/0"] = [
+            lambda handler, path: (together.wait(), handler.serve(path))[-1]
+        ]
+    assert len(store.factors) == store.n_experiments
+    assert not together.broken
+
+
+def test_a_part_of_the_labels_is_a_part_of_their_file(cut_small: Path) -> None:
+    with http_server(cut_small.parent) as served:
+        store = Store(f"{served.url}/{cut_small.name}")
+        served.asked.clear()
+        rows = store.label_bits(9, 10)
+        np.testing.assert_array_equal(rows, Store(cut_small).label_bits(9, 10))
+        assert {path for path, _ in served.asked} == {f"{cut_small.name}/label_bits/c/1/0"}
+        assert all(part.startswith("bytes=") for _, part in served.asked)
+        served.asked.clear()
+        store.read("sequence/chr1", slice(0, 10))
+        assert {path for path, _ in served.asked} == {f"{cut_small.name}/sequence/chr1/c/0"}
+
+
+def _open_and_read(store: Store) -> int:
+    return int(store.label_bits().sum())
+
+
+def test_another_process_opens_it_from_the_address(little: Little, address: str) -> None:
+    store = Store(address)
+    pickled = pickle.dumps(store)
+    for secret in (KEY, SECRET):
+        assert secret.encode() not in pickled
+    again = pickle.loads(pickled)  # noqa: S301
+    assert again.path == store.path
+    assert again.digest == store.digest
+    dataset = pickle.dumps(xr.open_dataset(address, engine="mfdstore", chunks={}))
+    assert KEY.encode() not in dataset
+    assert SECRET.encode() not in dataset
+    xr.testing.assert_identical(
+        pickle.loads(dataset).load(),  # noqa: S301
+        xr.open_dataset(little.path, engine="mfdstore").load(),
+    )
+    chunks = pickle.dumps(open_files(find_place(address)).zarr_store())
+    assert KEY.encode() not in chunks
+    assert SECRET.encode() not in chunks
+    from dask.base import tokenize
+
+    assert tokenize(store) == tokenize(again) != tokenize(little.store)
+
+
+def test_many_threads_read_one_store(little: Little, address: str) -> None:
+    store = Store(address)
+    with ThreadPoolExecutor(8) as pool:
+        sums = list(pool.map(lambda _: _open_and_read(store), range(16)))
+    assert set(sums) == {_open_and_read(little.store)}
+
+
+# ---- what was lost
+
+
+def test_a_chunk_that_is_not_there_is_an_error_and_never_fill_values(
+    little: Little, bucket: Bucket, served: Served
+) -> None:
+    for name, read in (
+        ("label_bits/c/0/0", lambda store: store.label_bits(0, 1)),
+        ("label_bits_by_experiment/c/0/0", lambda store: store.labels_of(3)),
+        ("sequence/chr9/c/0", lambda store: store.codes("chr9")),
+        ("n_positive/c/0", lambda store: store.n_positive),
+        ("target/c/0", lambda store: store.factors),
+    ):
+        address = bucket.upload(little.path, "x.zarr")
+        bucket.remove(f"x.zarr/{name}")
+        served.always = {f"little.zarr/{name}": status(404)}
+        for place in (address, f"{served.url}/little.zarr"):
+            with pytest.raises(StoreError) as caught:
+                read(Store(place))
+            assert not isinstance(caught.value, RemoteError)
+            assert name in str(caught.value)
+            assert name.split("/c/")[0] in caught.value.found
+            if name != "label_bits_by_experiment/c/0/0":  # all labels are read by window
+                with pytest.raises(StoreError, match="damaged chunk"):
+                    xr.open_dataset(place, engine="mfdstore").load()
+
+
+def test_a_chunk_that_is_empty_short_or_flipped_is_an_error(little: Little, bucket: Bucket) -> None:
+    address = bucket.upload(little.path, "x.zarr")
+    key = "x.zarr/label_bits/c/0/0"
+    sound = bucket.files("x.zarr")["label_bits/c/0/0"]
+    for content in (b"", sound[:3], sound[: len(sound) // 2], sound[:-1] + bytes([sound[-1] ^ 1])):
+        bucket.put(key, content)
+        with pytest.raises(StoreError, match="label_bits"):
+            Store(address).label_bits()
+
+
+def test_a_store_without_manifest_is_read_under_the_same_rule(bucket: Bucket, tmp_path: Path) -> None:
+    with zipfile.ZipFile(Path(__file__).parent.parent / "golden" / "store_v1.zip") as archive:
+        archive.extractall(tmp_path)
+    old = tmp_path / "store_v1.zarr"
+    address = bucket.upload(old, "old.zarr")
+    assert_same(Store(address), Store(old))
+    bucket.remove("old.zarr/label_bits/c/0/0")
+    with pytest.raises(StoreError, match="label_bits/c/0/0"):
+        Store(address).label_bits()
+
+
+def test_where_there_is_no_store_it_says_so(little: Little, bucket: Bucket, served: Served) -> None:
+    bucket.put("other.zarr/zarr.json", b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    bucket.put("text.zarr/zarr.json", b"no json")
+    bucket.put("half.zarr/label_bits/c/0/0", b"left by an upload that was killed")
+    for place, words in (
+        (bucket.address("none.zarr"), "no store"),
+        (bucket.address("half.zarr"), "no store"),
+        (bucket.address("text.zarr"), "no Zarr version 3 group"),
+        (bucket.address("other.zarr"), "another kind"),
+        ("s3://not-there/x.zarr", "no bucket not-there"),
+        (f"{served.url}/none.zarr", "no store"),
+    ):
+        with pytest.raises(StoreError, match=words) as caught:
+            Store(place)
+        assert place in str(caught.value)
+
+
+# ---- servers that misbehave
+
+
+def test_what_passes_is_tried_again(little: Little, served: Served) -> None:
+    place = "little.zarr/label_bits/c/0/0"
+    for tricks in ([status(500), status(503)], [status(429)], [cut(0)], [cut(5)]):
+        served.tricks[place] = tricks
+        served.tricks["little.zarr/zarr.json"] = [*tricks]
+        np.testing.assert_array_equal(
+            Store(f"{served.url}/little.zarr").label_bits(), little.store.label_bits()
+        )
+        assert not served.tricks[place]
+
+
+@pytest.mark.parametrize(
+    ("trick", "words"),
+    [
+        (status(401), "the answer 401"),
+        (status(403), "the answer 403"),
+        (status(410), "the answer 410"),
+        (status(500), "the answer 500"),
+        (cut(5), "cut short"),
+        (whole_only, "no parts of files"),
+    ],
+)
+def test_what_stays_is_told_in_one_line(little: Little, served: Served, trick: Any, words: str) -> None:
+    store = Store(f"{served.url}/little.zarr")
+    served.always["little.zarr/label_bits/c/0/0"] = trick
+    with pytest.raises(RemoteError) as caught:
+        store.label_bits(0, 2)
+    said = str(caught.value)
+    assert words in said
+    assert "label_bits/c/0/0" in said
+    assert "\n" not in said
+    assert "\x1b" not in said
+    assert "said by the server" not in said
+
+
+def test_a_silent_server_is_waited_for_no_longer_than_set(little: Little, served: Served) -> None:
+    store = Store(f"{served.url}/little.zarr")
+    over = threading.Event()
+    served.always["little.zarr/label_bits/c/0/0"] = silent(over)
+    with pytest.raises(RemoteError, match="no answer in time"):
+        store.label_bits()
+    over.set()
+
+
+def test_no_server_and_no_leave_are_told(
+    little: Little, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RemoteError, match="no server that listens there"):
+        Store("http://127.0.0.1:9/x.zarr")
+    bucket.upload(little.path, "x.zarr")
+    bucket.answers = lambda method, path: 403
+    with pytest.raises(RemoteError, match=r"the answer 403 \(Told\).*AWS_ACCESS_KEY_ID") as caught:
+        Store(bucket.address("x.zarr"))
+    assert SECRET not in str(caught.value)
+    assert KEY not in str(caught.value)
+    bucket.answers = lambda method, path: 301
+    with pytest.raises(RemoteError, match="AWS_REGION"):
+        Store(bucket.address("x.zarr"))
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    with pytest.raises(RemoteError, match="AWS_ALLOW_HTTP"):
+        Store(bucket.address("x.zarr"))
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://who:{SECRET}@127.0.0.1:9")
+    with pytest.raises(MfdError) as hidden:
+        Store(bucket.address("x.zarr"))
+    assert SECRET not in str(hidden.value)
