@@ -195,6 +195,7 @@ def build(
         )
         given = Given(fasta, peaks, metadata, report, blacklist, settings.chroms)
         folder, sites, web = cache_folder(cache), Sites.from_environment(), make_web()
+        check_out(output, resources)
         if dry_run:
             with progress_bars() as on_progress:
                 forecast = foresee(
@@ -202,7 +203,6 @@ def build(
                 )
             print_forecast(forecast, output, resources.memory, as_json=as_json)
             return
-        check_out(output, resources)
         with progress_bars() as on_progress:
             found = complete_sources(
                 given, genome, folder, web=web, sites=sites, jobs=downloads, on_progress=on_progress

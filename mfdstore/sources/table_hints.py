@@ -32,6 +32,7 @@ def describe_lack(lines: Sequence[str], lacking: Sequence[str]) -> tuple[str, st
     header = lines[0].split("\t") if lines else []
     if not any(header):
         return "no header line", "Give the portal's table as it was downloaded."
+    tab = "\t"
     mark = max(_SEPARATORS, key=lines[0].count)
     separated = len(header) == 1 and mark in lines[0]
     try:
@@ -52,9 +53,25 @@ def describe_lack(lines: Sequence[str], lacking: Sequence[str]) -> tuple[str, st
     ]
     if "File accession" in lacking and held:
         save = "save the table with tabs and " if separated else ""
+        faults = _what_must_go(lines, mark if separated else tab, names, held[0])
         remedy = (
-            f"{some(map(repr, held))} holds file accessions: {save}call it 'File accession', and others as the "
+            f"{some(map(repr, held))} holds file accessions{faults}: "
+            f"{save}call it 'File accession', and others as the "
             "portal's metadata.tsv does ('Experiment target', 'Assay', 'Biosample term name', 'Lab', ...); a column "
             "of another name is kept, but has no role."
         )
     return found, remedy
+
+
+def _what_must_go(lines: Sequence[str], mark: str, names: Sequence[str], column: str) -> str:
+    """Say what in a column of accessions a table of files cannot have: empty cells, and the same file twice."""
+    place = list(names).index(column)
+    try:
+        rows = [row for row in csv.reader(lines[1:], delimiter=mark) if any(cell.strip() for cell in row)]
+    except csv.Error:
+        return ""
+    cells = [row[place].strip() if place < len(row) else "" for row in rows]
+    filled = [cell for cell in cells if cell]
+    faults = {"empty cells": len(cells) - len(filled), "repeats": len(filled) - len(set(filled))}
+    told = " and ".join(f"{what}: {number:,}" for what, number in faults.items() if number)
+    return f" (to be taken out: {told})" if told else ""

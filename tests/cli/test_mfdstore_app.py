@@ -285,7 +285,7 @@ BAD_OPTIONS: dict[str, tuple[dict[str, str | None], int, str]] = {
     "no overlap": ({"min_overlap": "0"}, 1, r"--min-overlap: found 0"),
     "bin of nothing": ({"bin_size": "0"}, 1, r"--bin-size: found 0"),
     "huge bin": ({"bin_size": "99999999999"}, 1, r"--bin-size: found 99999999999"),
-    "bin wider than a chromosome": ({"bin_size": "100000"}, 1, r"found no bin left of 0"),
+    "bin wider than a chromosome": ({"bin_size": "100000"}, 1, r"--bin-size: found 100,000 bp, longer than any"),
     "valid chromosomes and blocks": ({"split_blocks": "", "split_valid": "chr8"}, 1, r"--split-valid: found --split-blocks beside it"),
     "test chromosomes and blocks": ({"split_blocks": "", "split_test": "chr9"}, 1, r"--split-test: found --split-blocks beside it"),
     "gap without blocks": ({"gap": "1152"}, 1, r"--gap: found no --split-blocks beside it.*Leave out --gap, or pass --split-blocks"),

@@ -111,8 +111,8 @@ def test_candi__is_told_what_it_lacks(tables: Path, tmp_path: Path) -> None:
     message = _refusal(tables / "candi_2684.csv")
     assert "separated by commas instead of tabs; expected a header with 'File accession'" in message
     assert (
-        "'file_accession' holds file accessions: save the table with tabs and call it 'File accession'"
-        in message
+        "'file_accession' holds file accessions (to be taken out: repeats: 142): "
+        "save the table with tabs and call it 'File accession'" in message
     )
     # and after that: 142 of its accessions stand there twice, which is told by line
     rows = pd.read_csv(tables / "candi_2684.csv", dtype=str, keep_default_na=False)
@@ -139,7 +139,10 @@ def test_candi__is_told_what_it_lacks(tables: Path, tmp_path: Path) -> None:
 def test_dhs_vocabulary__is_told_what_it_lacks(tables: Path, tmp_path: Path) -> None:
     message = _refusal(tables / "dhs_vocabulary_733.tsv")
     assert "expected a header with 'File accession'" in message
-    assert "'DCC File ID' holds file accessions: call it 'File accession'" in message
+    assert (
+        "'DCC File ID' holds file accessions (to be taken out: empty cells: 1): call it 'File accession'"
+        in message
+    )
     names = {
         "DCC File ID": "File accession",
         "Biosample name": "Biosample term name",
