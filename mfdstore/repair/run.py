@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from mfdstore.store import Store
 from mfdstore.verify import verify_store
 from mfdstore.verify.arrays import OnProgress
 from mfdstore.verify.places import Places
+from mfdstore.verify.report import VerifyReport
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,11 @@ def repair_store(
         manifest = read_manifest(files)
         repaired: list[Repaired] = []
         if manifest.faults:
-            repaired = _renew_manifest(path, folder, n_jobs, on_progress)
+            report = verify_store(path, n_jobs=n_jobs, on_progress=on_progress)
+            repaired = _renew_manifest(path, report, folder)
             manifest = read_manifest(files)
             if manifest.faults:
-                reason = "other files are damaged too, and only the manifest could tell what they should be"
-                return RepairReport(path, (), tuple(Lost(fault.file, reason) for fault in manifest.faults))
+                return RepairReport(path, (), tuple(_give_up_all(report)))
         faults = find_faults(files, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
         bench = Bench(path, folder, manifest.digests, {fault.file: fault for fault in faults}, repaired)
         _put_back(bench)
@@ -113,16 +114,32 @@ def repair_store(
         return RepairReport(path, tuple(bench.repaired), lost)
 
 
-def _renew_manifest(path: Path, folder: Path, n_jobs: int, on_progress: OnProgress) -> list[Repaired]:
-    """Write the manifest anew if nothing but the manifest is damaged."""
-    report = verify_store(path, n_jobs=n_jobs, on_progress=on_progress)
-    alone = all(damage.file.startswith(f"{schema.MANIFEST}/") for damage in report.damage)
+def _renew_manifest(path: Path, report: VerifyReport, folder: Path) -> list[Repaired]:
+    """Write the manifest anew if nothing but the manifest is damaged; what was added is dealt with by that."""
+    added = {damage.file for damage in report.damage if damage.fault == "added"}
+    alone = all(_is_of_manifest(damage.file) for damage in report.damage if damage.file not in added)
+    told = {f"file {file}" for file in added}
     checks = [
-        finding for finding in report.findings if not finding.check.startswith(f"array {schema.MANIFEST}")
+        finding
+        for finding in report.findings
+        if finding.check not in told and not finding.check.startswith(f"array {schema.MANIFEST}/")
     ]
     if alone and checks and all(finding.sound for finding in checks):
-        return mend_manifest(path, folder / "manifest")
+        return mend_manifest(path, folder / "manifest", added)
     return []
+
+
+def _give_up_all(report: VerifyReport) -> Iterator[Lost]:
+    """Say of all that is at fault why it stays so without a manifest."""
+    for damage in report.damage:
+        if not _is_of_manifest(damage.file):
+            yield Lost(damage.file, "only the manifest could tell what it should be, and that is damaged too")
+        elif damage.fault != "added":
+            yield Lost(damage.file, "it can be made again only of a store that is otherwise whole")
+
+
+def _is_of_manifest(file: str) -> bool:
+    return file.startswith(f"{schema.MANIFEST}/")
 
 
 def _put_back(bench: Bench) -> None:

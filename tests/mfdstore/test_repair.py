@@ -214,7 +214,45 @@ def test_repair__does_not_write_a_manifest_of_what_is_damaged(copied: Path) -> N
     before = _content(copied)
     report = _repair(copied)
     assert report.repaired == ()
-    assert [one.file for one in report.lost] == [NAMES_FILE]
+    assert [one.file for one in report.lost] == [NAMES_FILE, "start/c/0"]
+    assert _content(copied) == before
+
+
+@pytest.mark.parametrize("file", [NAMES_FILE, DIGESTS_FILE, METADATA_FILE])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "notes.txt",
+        "manifest/notes.txt",
+        "label_bits/c/0/0.4f5e.partial",
+        "start/c/9",
+        f"{NAMES_FILE}.4f5e.partial",
+    ],
+)
+def test_repair__of_a_manifest_beside_what_is_no_file_of_the_store(
+    copied: Path, file: str, left: str
+) -> None:
+    before = _content(copied)
+    flip(copied / file, 9)
+    (copied / left).write_text("mine")
+    assert {damage.file for damage in verify_store(copied).damage} == {file, left}
+    report = _repair(copied)
+    assert file in {one.file for one in report.repaired}
+    if left.endswith("notes.txt"):
+        assert [one.file for one in report.lost] == [left]
+        assert (copied / left).read_text() == "mine"
+        (copied / left).unlink()
+    else:
+        assert report.lost == ()
+    assert _content(copied) == before
+    assert verify_store(copied).sound
+
+
+def test_repair__of_the_copy_of_the_metadata_beside_a_lost_chunk(copied: Path, little: Little) -> None:
+    before = _content(copied)
+    flip(copied / METADATA_FILE, 9)
+    (copied / "lab/c/0").unlink()
+    assert _repair(copied, _all_of(little.sources)).lost == ()
     assert _content(copied) == before
 
 
