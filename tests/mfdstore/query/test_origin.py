@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfdstore.build.run import build_store
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.store import Store
 from tests.mfdstore.conftest import Little
-from tests.worlds import ACCESSIONS
+from tests.worlds import ACCESSIONS, settings
 
 N = 48
 Change = Callable[[xr.Dataset], xr.Dataset]
@@ -115,6 +117,27 @@ def test_positives__of_a_damaged_store(copied: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[::-1])
     with pytest.raises(StoreError, match="array label_bits_by_experiment with a damaged chunk"):
         dataset.mfd.positives("ENCFF004AAA")
+
+
+def test_positives__refuses_another_store_that_has_taken_the_name(
+    copied: Path, little: Little, tmp_path: Path
+) -> None:
+    dataset = xr.open_dataset(copied, engine="mfdstore")
+    sent = pickle.dumps(dataset)
+    expected = dataset.mfd.positives("ENCFF004AAA").sizes["window"]
+    # the same content under the name is as good
+    shutil.move(copied, tmp_path / "before.zarr")
+    shutil.copytree(little.path, copied)
+    assert dataset.mfd.positives("ENCFF004AAA").sizes["window"] == expected
+    assert pickle.loads(sent).mfd.positives("ENCFF004AAA").sizes["window"] == expected  # noqa: S301
+    shutil.rmtree(copied)
+    build_store(little.sources, copied, settings(min_overlap=1))
+    with pytest.raises(StoreError, match=r"copy.zarr: found a store of digest .* taken the name"):
+        dataset.mfd.positives("ENCFF004AAA")
+    with pytest.raises(StoreError, match="taken the name"):
+        dataset.label[3].load()
+    with pytest.raises(StoreError, match="taken the name"):
+        pickle.loads(sent)  # noqa: S301
 
 
 def _read_back(little: Little, folder: Path) -> xr.Dataset:
