@@ -140,6 +140,27 @@ def test_positives__refuses_another_store_that_has_taken_the_name(
         pickle.loads(sent)  # noqa: S301
 
 
+def test_positives__refuses_windows_of_a_store_that_counts_others(little: Little, tmp_path: Path) -> None:
+    other = tmp_path / "other.zarr"
+    build_store(little.sources, other, settings(min_overlap=1))
+    first = _open(little)
+    known = set(_bins(first))
+    second = xr.open_dataset(other, engine="mfdstore")
+    second = second.isel(window=[row for row, bin_ in enumerate(_bins(second)) if bin_ in known])
+    both = xr.concat([first.mfd.region("chr1"), second.mfd.region("chr8")], "window")
+    for ask in (
+        lambda: both.mfd.positives("ENCFF004AAA"),
+        lambda: both.mfd.count_windows("target").compute(),
+        lambda: both.mfd.jaccard("target").compute(),
+    ):
+        with pytest.raises(ConfigError, match=r"experiments that label it, which are \d+ in .*little.zarr"):
+            ask()
+    # a user's own counts are nobody's business
+    own = first.mfd.experiments({"organ": "lung"})
+    own = own.assign_coords(n_positive=own.label.sum("experiment"))
+    assert own.mfd.positives("ENCFF000AAA").sizes["window"]
+
+
 def _read_back(little: Little, folder: Path) -> xr.Dataset:
     _open(little).isel(window=slice(5)).to_zarr(folder / "part.zarr", consolidated=False)
     return xr.open_zarr(folder / "part.zarr", consolidated=False)
