@@ -16,7 +16,7 @@ from cli.console import err, explained, out, progress_bars
 from cli.options import StorePath
 
 if TYPE_CHECKING:
-    from mfdstore.diff import StoreDiff
+    from mfdstore.differences import StoreDiff
     from mfdstore.repair.run import RepairReport
     from mfdstore.verify import VerifyReport
 
@@ -229,14 +229,17 @@ def _print_diff(found: StoreDiff) -> None:
             )
         if len(rows) > _MOST_OF_A_KIND:
             table.add_row("", f"and {len(rows) - _MOST_OF_A_KIND:,} more", "", "")
-    out.print(table)
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("The digests of the stores differ, though nothing that they are of does: verify both.")
     if not found.labels_compared:
         out.print("Bins of another size are no windows of both: labels are not compared.")
 
 
 def _rows_of(found: StoreDiff) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
     """Give what differs, kind by kind: what, in A, in B."""
-    from mfdstore.diff import as_text
+    from mfdstore.differences import as_text
 
     yield "settings", [(one.what, as_text(one.a), as_text(one.b)) for one in found.settings]
     yield "sources", [(one.what, as_text(one.a), as_text(one.b)) for one in found.sources]
@@ -258,7 +261,10 @@ def _rows_of(found: StoreDiff) -> Iterator[tuple[str, list[tuple[str, str, str]]
         "splits",
         [(f"{n:,} windows", *_parted(change)) for change, n in found.splits.items()],
     )
-    yield "factors", [(one.what, as_text(one.a), as_text(one.b)) for one in found.factors]
+    factors = [(one.what, as_text(one.a), as_text(one.b)) for one in found.factors]
+    if found.factors_reordered:
+        factors.append(("order of those of both", "", "another"))
+    yield "factors", factors
     yield (
         "values",
         [(f"{one.factor} of {one.experiment}", as_text(one.a), as_text(one.b)) for one in found.values],

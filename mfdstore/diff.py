@@ -6,110 +6,19 @@ be equal is not read; what is read is read in blocks.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore import schema
+from mfdstore.differences import Change, FactorChange, LabelChange, StoreDiff
 from mfdstore.metadata import Factor
 from mfdstore.store import Store
 
 OnProgress = Callable[[str, int, int], None]
 _SETTINGS: Final = ("genome", "bin_size", "min_overlap", "min_experiments")
-
-
-@dataclass(frozen=True)
-class Change:
-    """A value that differs: what of, and the value in either store; `None` where it has none."""
-
-    what: str
-    a: Any
-    b: Any
-
-
-@dataclass(frozen=True)
-class FactorChange:
-    """A value of a factor that differs for one experiment; `None` where it is missing."""
-
-    experiment: str
-    factor: str
-    a: Any
-    b: Any
-
-
-@dataclass(frozen=True)
-class LabelChange:
-    """How many shared windows an experiment labels in one store only."""
-
-    experiment: str
-    only_a: int
-    only_b: int
-
-
-@dataclass(frozen=True)
-class StoreDiff:
-    """All that differs between two stores, A and B.
-
-    Parameters
-    ----------
-    settings
-        Of the stores and their builds; chromosomes and their lengths.
-    sources
-        Digests (md5) of FASTA, tables, blacklist and the peak files of shared experiments.
-    only_a, only_b
-        Experiments of one store only.
-    experiments_reordered
-        Whether the shared experiments stand in another order.
-    n_shared_windows
-        Windows of both.
-    windows_only_a, windows_only_b
-        Windows of one store only, by chromosome.
-    splits
-        Shared windows by split in A and in B, where these differ.
-    factors
-        Factors of one store only, or of another kind, role or unit.
-    values
-        Values of shared factors and experiments.
-    labels
-        Of shared experiments on shared windows.
-    labels_compared
-        Whether labels could be compared: bins of another size are no windows of both.
-    sequence
-        Positions that differ, by shared chromosome; -1 where its length does.
-    """
-
-    settings: tuple[Change, ...] = ()
-    sources: tuple[Change, ...] = ()
-    only_a: tuple[str, ...] = ()
-    only_b: tuple[str, ...] = ()
-    experiments_reordered: bool = False
-    n_shared_windows: int = 0
-    windows_only_a: Mapping[str, int] = field(default_factory=dict)
-    windows_only_b: Mapping[str, int] = field(default_factory=dict)
-    splits: Mapping[str, int] = field(default_factory=dict)
-    factors: tuple[Change, ...] = ()
-    values: tuple[FactorChange, ...] = ()
-    labels: tuple[LabelChange, ...] = ()
-    labels_compared: bool = True
-    sequence: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs."""
-        found = (
-            self.settings,
-            self.sources,
-            self.only_a,
-            self.only_b,
-            self.experiments_reordered,
-            self.factors,
-        )
-        windows = (self.windows_only_a, self.windows_only_b, self.splits)
-        return not any((*found, *windows, self.values, self.labels, self.sequence))
 
 
 def diff_stores(a: Store, b: Store, on_progress: OnProgress = lambda stage, done, total: None) -> StoreDiff:
@@ -143,10 +52,12 @@ def diff_stores(a: Store, b: Store, on_progress: OnProgress = lambda stage, done
         windows_only_b=only_b,
         splits={} if rows is None else _diff_splits(a, b, rows),
         factors=_diff_factors(a, b),
+        factors_reordered=_shared_names(a, b) != _shared_names(b, a),
         values=_diff_values(a, b, shared),
         labels=() if rows is None else _diff_labels(a, b, shared, rows, on_progress),
         labels_compared=comparable,
         sequence=_diff_sequence(a, b, on_progress),
+        same_digest=a.digest == b.digest,
     )
 
 
@@ -248,6 +159,11 @@ def _diff_factors(a: Store, b: Store) -> tuple[Change, ...]:
     return _changes(described(a), described(b))
 
 
+def _shared_names(store: Store, other: Store) -> list[str]:
+    """List the factors that another store has too, in this one's order."""
+    return [name for name in store.factors.names if name in other.factors]
+
+
 def _diff_values(a: Store, b: Store, shared: list[str]) -> tuple[FactorChange, ...]:
     rows = [np.array([store.experiments.index(name) for name in shared], np.int64) for store in (a, b)]
     found = []
@@ -346,10 +262,3 @@ def _diff_sequence(a: Store, b: Store, on_progress: OnProgress) -> dict[str, int
                 found[chrom] = n_wrong
         on_progress("sequence", done, len(shared))
     return found
-
-
-def as_text(value: Any) -> str:
-    """Write a value for a table: text as it is, anything else as JSON; ``-`` where there is none."""
-    if value is None:
-        return "-"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.display import html_box, html_table, plain, text_table
-from mfdstore.schema import KINDS, ROLES, Kind, Role
+from mfdstore.schema import KINDS, MULTI_SEPARATOR, ROLES, Kind, Role
 
 FACTOR_COLUMNS: Final = ("factor", "role", "kind", "known", "missing", "values", "range or commonest")
 """Heads of the columns that `describe_factors` gives."""
@@ -175,3 +175,28 @@ def _describe_values(kind: Kind, known: NDArray[Any]) -> tuple[int, str]:
     counted = sorted(Counter(listed).items(), key=lambda entry: (-entry[1], entry[0]))
     shown = ", ".join(f"{plain(value, 32)} ({n})" for value, n in counted[:_EXAMPLES])
     return len(counted), f"{shown} ..." if len(counted) > _EXAMPLES else shown
+
+
+def decode_values(kind: Kind, stored: NDArray[Any]) -> NDArray[Any]:
+    """Turn a factor's stored values into those of `Factor`; the empty string is a missing value.
+
+    Parameters
+    ----------
+    kind
+        Of the factor.
+    stored
+        Strings, or float64 numbers, or float64 days since 1970-01-01; shape ``(experiment,)``.
+    """
+    if kind == "number":
+        return stored.astype(np.float64)
+    if kind == "date":
+        days = np.where(np.isnan(stored), 0, stored).astype(np.int64).astype("datetime64[D]")
+        days[np.isnan(stored)] = np.datetime64("NaT")
+        return days
+    values = np.empty(len(stored), object)
+    for index, text in enumerate(stored):
+        if text == "":
+            values[index] = None
+        else:
+            values[index] = tuple(text.split(MULTI_SEPARATOR)) if kind == "multi_category" else str(text)
+    return values

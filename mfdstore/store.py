@@ -7,7 +7,7 @@ The same arrays open with plain `xarray.open_zarr`; `Store` is the thin, checked
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +23,9 @@ from mfdstore.display import html_box, html_table, plain
 from mfdstore.errors import StoreError
 from mfdstore.genomes import some
 from mfdstore.labels import unpack_labels
-from mfdstore.metadata import Factor, FactorTable
+from mfdstore.metadata import Factor, FactorTable, decode_values
 from mfdstore.places.address import Address, AnyPlace, Place, find_place
-from mfdstore.places.files import LocalFiles, RemoteFiles, open_files
+from mfdstore.places.files import LocalFiles, RemoteFiles, open_files, stamp_of
 from mfdstore.windows import WindowTable
 
 _AT_ONCE: Final = 16
@@ -54,6 +54,7 @@ class Store:
     def __init__(self, path: AnyPlace) -> None:
         self.path: Place = find_place(path)
         self.files: LocalFiles | RemoteFiles = open_files(self.path)
+        self._stamp = stamp_of(self.path, "zarr.json")
         self._group = _open_group(self.files)
         self._whole: set[str] = set()
         self.attributes = _read_attributes(self.path, self._group)
@@ -73,9 +74,9 @@ class Store:
         self.provenance: Mapping[str, Any] = self.attributes["provenance"]
         self._factors: list[Mapping[str, Any]] = self.attributes["factors"]
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Place]]:
+    def __reduce__(self) -> tuple[Callable[[Place, str], Store], tuple[Place, str]]:
         """Open again in another process, rather than send along what was read, or credentials."""
-        return Store, (self.path,)
+        return _open_same, (self.path, self.digest)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         """Tell dask the store by its content: another one under the same name has other answers."""
@@ -204,8 +205,9 @@ class Store:
         Raises
         ------
         StoreError
-            If it is missing.
+            If it is missing, or another store has taken the name since this one was opened.
         """
+        self._check_same()
         try:
             node = self._group[name]
         except KeyError as error:
@@ -215,6 +217,13 @@ class Store:
         if not isinstance(node, zarr.Array):
             raise _damaged(self.path, f"{name} that is no array")
         return node
+
+    def _check_same(self) -> None:
+        """Refuse to go on in another store of the name; one of the same content, copied or mended, is as good."""
+        stamp = stamp_of(self.path, "zarr.json")
+        if stamp != self._stamp:
+            now = _open_same(self.path, self.digest)
+            self._group, self._whole, self._stamp = now._group, set(), stamp
 
     def read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:
         """Read (part of) an array; every chunk's checksum is tested on the way.
@@ -252,31 +261,17 @@ class Store:
         self._whole.add(name)
 
 
-def decode_values(kind: schema.Kind, stored: NDArray[Any]) -> NDArray[Any]:
-    """Turn a factor's stored values into those of `metadata.Factor`; the empty string is a missing value.
-
-    Parameters
-    ----------
-    kind
-        Of the factor.
-    stored
-        Strings, or float64 numbers, or float64 days since 1970-01-01; shape ``(experiment,)``.
-    """
-    if kind == "number":
-        return stored.astype(np.float64)
-    if kind == "date":
-        days = np.where(np.isnan(stored), 0, stored).astype(np.int64).astype("datetime64[D]")
-        days[np.isnan(stored)] = np.datetime64("NaT")
-        return days
-    values = np.empty(len(stored), object)
-    for index, text in enumerate(stored):
-        if text == "":
-            values[index] = None
-        else:
-            values[index] = (
-                tuple(text.split(schema.MULTI_SEPARATOR)) if kind == "multi_category" else str(text)
-            )
-    return values
+def _open_same(path: Place, digest: str) -> Store:
+    """Open a store again; refuse another that has taken its name."""
+    store = Store(path)
+    if store.digest != digest:
+        raise StoreError(
+            path,
+            found=f"a store of digest {store.digest[:12]}, which has taken the name since",
+            expected=f"digest {digest[:12]}, that of the store which was opened",
+            remedy="Open the store again.",
+        )
+    return store
 
 
 def _open_group(files: LocalFiles | RemoteFiles) -> zarr.Group:

@@ -102,6 +102,7 @@ class StoreEntrypoint(BackendEntrypoint):
                 window,
                 store.n_positive,
                 {"long_name": "experiments with a peak in the bin"},
+                {STORE: store},
             ),
             experiment: (experiment, _texts(store.experiments), {}, {STORE: store}),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ from mfdstore.metadata import Factor
 
 _ROWS_PER_GROUP: Final = 1 << 20
 _SYSTEM_ERROR: Final = re.compile(r"\(os error (\d+)\)")
+_WRITE_FAILED: Final = "transport error"
+"""What polars says of a part of a file that it could not write, without the system's reason."""
+_TRIED: Final = 1 << 20
+"""Bytes written to learn that reason; heads and feet of files have less."""
 
 
 def write_parquet(chosen: Chosen, folder: Path, on_progress: Callable[[int, int], None]) -> int:
@@ -148,5 +153,19 @@ def _sink(tables: Iterator[pl.DataFrame], types: pl.Schema, path: Path) -> None:
         if faults:
             raise faults[0] from error
         if number is None:
+            if _WRITE_FAILED in str(error):
+                raise _why_not_written(path) from error
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+def _why_not_written(path: Path) -> OSError:
+    """Learn from the system why a file could not be written, by writing another beside it."""
+    tried = path.with_name(f"{path.name}.tried")
+    try:
+        tried.write_bytes(bytes(_TRIED))
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(path))
+    finally:
+        tried.unlink(missing_ok=True)
+    return OSError(errno.EIO, os.strerror(errno.EIO), str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -136,3 +137,12 @@ def missing_or_explained(address: Address, error: Exception, name: str) -> Excep
 def open_files(place: Place) -> LocalFiles | RemoteFiles:
     """Give the files of a store that lies there, or is to lie there."""
     return RemoteFiles(place) if isinstance(place, Address) else LocalFiles(place)
+
+
+def stamp_of(place: Place, name: str) -> tuple[int, int, int] | None:
+    """Tell a file from a later one of its name, on a disk; `None` elsewhere, and where there is none."""
+    with suppress(OSError):
+        if isinstance(place, Path):
+            found = (place / name).stat()
+            return found.st_ino, found.st_mtime_ns, found.st_size
+    return None

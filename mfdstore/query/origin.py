@@ -1,8 +1,9 @@
 """Which store a dataset came from, and which of its rows and columns the dataset's windows and experiments are.
 
-The coordinates `start` and `experiment` carry the opened store in their encoding, which xarray keeps through
-selecting, sorting, chunking, copying and pickling. Rows and columns are found by what the coordinates say,
-never by place, so they are right in whatever order and selection a dataset has them.
+The coordinates `start`, `n_positive` and `experiment` carry the opened store in their encoding, which xarray keeps
+through selecting, sorting, chunking, copying and pickling. Where datasets of two stores are joined, xarray keeps that
+of the first: windows of the others are found out by their counts, as far as these differ. Rows and columns are found
+by what the coordinates say, never by place, so they are right in whatever order and selection a dataset has them.
 """
 
 from __future__ import annotations
@@ -113,7 +114,24 @@ def rows_of(dataset: xr.Dataset, store: Store) -> NDArray[np.int64]:
             expected=f"only windows of {store.path}",
             remedy=_OPEN,
         )
+    _check_counts(dataset, store, rows)
     return rows
+
+
+def _check_counts(dataset: xr.Dataset, store: Store, rows: NDArray[np.int64]) -> None:
+    """Refuse windows that another store counted: of datasets that were joined, only the first one's store is known."""
+    if schema.N_POSITIVE not in dataset.coords or STORE not in dataset[schema.N_POSITIVE].encoding:
+        return  # left out, or a user's own counts
+    found = window_coordinate(dataset, schema.N_POSITIVE)
+    other = found != store.n_positive[rows]
+    if other.any():
+        row = int(np.argmax(other))
+        raise ConfigError(
+            f"window {row} of the dataset",
+            found=f"{found[row]} experiments that label it, which are {store.n_positive[rows[row]]} in {store.path}",
+            expected="windows of one store",
+            remedy="Ask datasets of several stores each by itself, before they are joined.",
+        )
 
 
 def columns_of(dataset: xr.Dataset, store: Store) -> NDArray[np.int64]:

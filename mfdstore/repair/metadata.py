@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ def mend_metadata(bench: Bench) -> None:
         if left:
             bench.reasons[METADATA_FILE] = f"it holds what {left[0]} says, which is lost"
         else:
-            rebuilt = rebuild_manifest(bench.path, bench.folder)
+            rebuilt = rebuild_manifest(bench.path, bench.folder, bench.digests)
             bench.put(METADATA_FILE, (rebuilt / METADATA_FILE).read_bytes(), "the metadata itself")
 
 
@@ -75,34 +76,54 @@ def _consolidate(bench: Bench, root: str) -> bytes:
     return (folder / _ROOT).read_bytes()
 
 
-def rebuild_manifest(path: Path, folder: Path) -> Path:
+def rebuild_manifest(path: Path, folder: Path, files: Iterable[str]) -> Path:
     """Write the manifest of a store anew, beside it.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    folder
+        To write to.
+    files
+        Those of the store: what else lies in it is left out.
 
     Returns
     -------
     Path of a shadow of the store, with links in place of chunks, that has the manifest.
     """
     shadow = folder / "shadow"
-    for file in LocalFiles(path).names():
+    for file in files:
         if file.startswith(f"{schema.MANIFEST}/"):
             continue
         (shadow / file).parent.mkdir(parents=True, exist_ok=True)
         if file.endswith("zarr.json"):
             shutil.copyfile(path / file, shadow / file)
-        else:
+        elif (path / file).is_file():
             (shadow / file).symlink_to((path / file).resolve())
+        else:
+            (shadow / file).touch()  # lost itself, but the names of all files are to be right
     layout.write_manifest(shadow)
     return shadow
 
 
-def mend_manifest(path: Path, folder: Path) -> list[Repaired]:
+def mend_manifest(path: Path, folder: Path, added: Collection[str]) -> list[Repaired]:
     """Write the manifest anew, of a store all of whose arrays hold.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    folder
+        To write to.
+    added
+        Files that lie in the store and are not of it.
 
     Returns
     -------
     What was repaired; nothing if the root's consolidated metadata is not that of the arrays.
     """
-    shadow = rebuild_manifest(path, folder)
+    shadow = rebuild_manifest(path, folder, [file for file in LocalFiles(path).names() if file not in added])
     if (shadow / _ROOT).read_bytes() != (path / _ROOT).read_bytes():
         return []
     repaired = []

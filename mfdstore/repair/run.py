@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from mfdstore.store import Store
 from mfdstore.verify import verify_store
 from mfdstore.verify.arrays import OnProgress
 from mfdstore.verify.places import Places
+from mfdstore.verify.report import VerifyReport
 
 
 @dataclass(frozen=True)
@@ -95,39 +98,82 @@ def repair_store(
         manifest = read_manifest(files)
         repaired: list[Repaired] = []
         if manifest.faults:
-            repaired = _renew_manifest(path, folder, n_jobs, on_progress)
+            report = verify_store(path, n_jobs=n_jobs, on_progress=on_progress)
+            repaired = _renew_manifest(path, report, folder)
             manifest = read_manifest(files)
             if manifest.faults:
-                reason = "other files are damaged too, and only the manifest could tell what they should be"
-                return RepairReport(path, (), tuple(Lost(fault.file, reason) for fault in manifest.faults))
+                return RepairReport(path, (), tuple(_give_up_all(report)))
         faults = find_faults(files, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
         bench = Bench(path, folder, manifest.digests, {fault.file: fault for fault in faults}, repaired)
+        _put_back(bench)
         _remove_added(bench)
         mend_metadata(bench)
-        if not any(file.endswith("zarr.json") for file in bench.faulty):
+        if not any(file.endswith("zarr.json") and file in bench.digests for file in bench.faulty):
             _mend_arrays(bench, sources, n_jobs)
         lost = tuple(Lost(file, bench.reasons.get(file, "the metadata is lost too")) for file in bench.faulty)
         return RepairReport(path, tuple(bench.repaired), lost)
 
 
-def _renew_manifest(path: Path, folder: Path, n_jobs: int, on_progress: OnProgress) -> list[Repaired]:
-    """Write the manifest anew if nothing but the manifest is damaged."""
-    report = verify_store(path, n_jobs=n_jobs, on_progress=on_progress)
-    alone = all(damage.file.startswith(f"{schema.MANIFEST}/") for damage in report.damage)
+def _renew_manifest(path: Path, report: VerifyReport, folder: Path) -> list[Repaired]:
+    """Write the manifest anew if nothing but the manifest is damaged; what was added is dealt with by that."""
+    added = {damage.file for damage in report.damage if damage.fault == "added"}
+    alone = all(_is_of_manifest(damage.file) for damage in report.damage if damage.file not in added)
+    told = {f"file {file}" for file in added}
     checks = [
-        finding for finding in report.findings if not finding.check.startswith(f"array {schema.MANIFEST}")
+        finding
+        for finding in report.findings
+        if finding.check not in told and not finding.check.startswith(f"array {schema.MANIFEST}/")
     ]
     if alone and checks and all(finding.sound for finding in checks):
-        return mend_manifest(path, folder / "manifest")
+        return mend_manifest(path, folder / "manifest", added)
     return []
+
+
+def _give_up_all(report: VerifyReport) -> Iterator[Lost]:
+    """Say of all that is at fault why it stays so without a manifest."""
+    for damage in report.damage:
+        if not _is_of_manifest(damage.file):
+            yield Lost(damage.file, "only the manifest could tell what it should be, and that is damaged too")
+        elif damage.fault != "added":
+            yield Lost(damage.file, "it can be made again only of a store that is otherwise whole")
+
+
+def _is_of_manifest(file: str) -> bool:
+    return file.startswith(f"{schema.MANIFEST}/")
+
+
+def _put_back(bench: Bench) -> None:
+    """Give files their places again that lie under the name of another, or under one that is no file of the store."""
+    held: dict[bytes, str] = {}
+    for fault in list(bench.faulty.values()):
+        if fault.kind != "missing" and (bench.path / fault.file).is_file():
+            with suppress(OSError):
+                held.setdefault(LocalFiles(bench.path).digest(fault.file), fault.file)
+    wanted = {
+        name: held[bench.digests[name]]
+        for name in bench.faulty
+        if name in bench.digests and bench.digests[name] in held
+    }
+    # aside first: two files may have each other's names
+    for name in dict.fromkeys(wanted.values()):
+        aside = bench.folder / "misnamed" / name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bench.path / name, aside)
+    for name, found in wanted.items():
+        bench.put(name, (bench.folder / "misnamed" / found).read_bytes(), f"{found}, which holds its bytes")
+        if found in bench.faulty and bench.faulty[found].kind == "added":
+            (bench.path / found).unlink()
+            del bench.faulty[found]
+            bench.repaired.append(Repaired(found, f"renamed to {name}"))
 
 
 def _remove_added(bench: Bench) -> None:
     """Remove what zarr would take for chunks, or left behind; anything else is somebody's."""
     arrays = {file.removesuffix("/zarr.json") for file in bench.digests if file.endswith("/zarr.json")}
     for fault in _of_kind(bench.faulty, "added"):
-        among_chunks = any(fault.file.startswith(f"{array}/c/") for array in arrays)
-        if among_chunks or fault.file.endswith(".partial"):
+        array, _, place = fault.file.rpartition("/c/")
+        is_chunk = array in arrays and all(part.isdecimal() for part in place.split("/"))
+        if is_chunk or fault.file.endswith(".partial"):
             (bench.path / fault.file).unlink()
             del bench.faulty[fault.file]
             bench.repaired.append(Repaired(fault.file, "removed: no file of the store"))
@@ -142,8 +188,9 @@ def _of_kind(faulty: Mapping[str, FileFault], kind: str) -> list[FileFault]:
 def _mend_arrays(bench: Bench, sources: RepairSources, n_jobs: int) -> None:
     """Repair chunks, those first that others are made from."""
     store = Store(bench.path)
-    places = Places(LocalFiles(bench.path), set(bench.faulty))
-    damage = {file: places.damage(fault) for file, fault in bench.faulty.items()}
+    faulty = {file: fault for file, fault in bench.faulty.items() if fault.kind != "added"}
+    places = Places(LocalFiles(bench.path), faulty)
+    damage = {file: places.damage(fault) for file, fault in faulty.items()}
     with gather_crew("threads", n_jobs) as crew:
         mend_experiments(bench, store, sources)
         mend_sequence(bench, store, sources.fasta)

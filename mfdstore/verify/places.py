@@ -16,7 +16,7 @@ from mfdstore import schema
 from mfdstore.attributes import find_fault
 from mfdstore.errors import StoreError
 from mfdstore.genomes import some
-from mfdstore.manifest import FileFault, read_copy
+from mfdstore.manifest import DIGESTS_FILE, METADATA_FILE, NAMES_FILE, FileFault, read_copy
 from mfdstore.places.files import Files
 from mfdstore.shards import Grid, find_bad_chunks
 from mfdstore.store import Store
@@ -239,6 +239,27 @@ def find_faults_by_checksum(store: Store) -> list[FileFault]:
                     FileFault(name, "damaged", "a checksum does not hold" if content else "it is empty")
                 )
     return faults
+
+
+def find_added(store: Store) -> list[FileFault]:
+    """Find files that no array or group of the store has: where no manifest tells, but a server what there is."""
+    places = Places(store.files, ())
+    arrays = [*store.array_digests, *(f"{schema.MANIFEST}/{part}" for part in schema.MANIFEST_ARRAYS)]
+    nodes = [*arrays, schema.SEQUENCE, schema.MANIFEST]
+    known = {_DESCRIPTION, *(f"{node}/{_DESCRIPTION}" for node in nodes)}
+    known |= {NAMES_FILE, DIGESTS_FILE, METADATA_FILE}
+    undescribed = []
+    for array in arrays:
+        grid = places.grid(array)
+        if grid is None:
+            undescribed.append(f"{array}/c/")  # which chunks it has is not known
+            continue
+        known |= {"/".join([array, "c", *map(str, file)]) for file in np.ndindex(*grid.n_files)}
+    return [
+        FileFault(name, "added", "it is of none of the store's arrays")
+        for name in store.files.names() or ()
+        if name not in known and not name.startswith(tuple(undescribed))
+    ]
 
 
 def find_metadata_faults(files: Files) -> list[FileFault]:

@@ -13,7 +13,7 @@ from mfdstore.places.files import Files, open_files
 from mfdstore.store import Store
 from mfdstore.verify.arrays import OnProgress, check_arrays, check_consistency
 from mfdstore.verify.labels import check_labels
-from mfdstore.verify.places import Places, find_faults_by_checksum, find_metadata_faults
+from mfdstore.verify.places import Places, find_added, find_faults_by_checksum, find_metadata_faults
 from mfdstore.verify.report import Damage, Finding, VerifyReport
 from mfdstore.verify.sequence import check_sequence
 
@@ -29,7 +29,7 @@ def verify_store(
 ) -> VerifyReport:
     """Check a store, as far as the sources given allow.
 
-    Files are held against the manifest first. Only if all of them are as they were written, arrays are read and
+    Files are held against the manifest first. Only if those of the store are as they were written, arrays are read and
     held against their digests and each other; only if these agree, sources are.
 
     Parameters
@@ -71,7 +71,7 @@ def verify_store(
     faults = _find_faults(files, findings, n_jobs, on_progress)
     damage = describe(files, faults)
     findings += _sum_up(damage)
-    if any(not fault.file.startswith(f"{schema.MANIFEST}/") for fault in faults):
+    if any(fault.kind != "added" and not fault.file.startswith(f"{schema.MANIFEST}/") for fault in faults):
         return VerifyReport(place, tuple(findings), damage)
     store = Store(place)
     arrays = list(check_arrays(store, n_jobs, on_progress))
@@ -98,7 +98,12 @@ def _find_faults(
     manifest = read_manifest(files)
     if manifest.faults:
         store = Store(files.place)
-        return [*manifest.faults, *find_metadata_faults(files), *find_faults_by_checksum(store)]
+        return [
+            *manifest.faults,
+            *find_metadata_faults(files),
+            *find_faults_by_checksum(store),
+            *find_added(store),
+        ]
     faults = find_faults(files, manifest, n_jobs, lambda done, total: on_progress("files", done, total))
     if all(fault.file != "zarr.json" for fault in faults):
         Store(files.place)  # one of a newer format is to be told as such

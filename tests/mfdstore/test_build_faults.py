@@ -112,3 +112,36 @@ def test_build__is_seen_by_a_reader_only_when_it_is_whole(little: Little, tmp_pa
         reader.join()
     assert seen == [True]
     assert refused > 0
+
+
+_SINK_ONTO_A_FULL_DISK = """
+import sys
+from pathlib import Path
+import polars as pl
+from mfdstore.export.parquet import _sink
+disk = Path(sys.argv[1])
+(disk / "full").write_bytes(bytes(64 << 10))
+table = pl.DataFrame({f"column_{index}": ["x"] for index in range(int(sys.argv[2]))})
+try:
+    _sink(iter([table]), table.schema, disk / "x.parquet")
+except OSError as error:
+    print(error.strerror, sorted(path.name for path in disk.iterdir()))
+"""
+
+
+@pytest.mark.parametrize("n_columns", [1, 400])  # what polars says depends on how much it writes at a time
+def test_export__of_parquet_onto_a_disk_that_is_full_before(tmp_path: Path, n_columns: int) -> None:
+    reason = _small_disks()
+    if reason:
+        pytest.skip(reason)
+    mount = 'mount -t tmpfs -o size=64k none "$2" && exec "$0" -c "$1" "$2" "$3"'
+    ended = subprocess.run(
+        [
+            *("unshare", "--mount", "--map-root-user", "sh", "-c", mount),
+            *(sys.executable, _SINK_ONTO_A_FULL_DISK, str(tmp_path), str(n_columns)),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "No space left on device ['full', 'x.parquet']\n", ended.stderr

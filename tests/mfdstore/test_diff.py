@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from cli.mfdstore_app import app
 from mfdstore import schema
 from mfdstore.build.run import build_store
-from mfdstore.diff import Change, FactorChange, LabelChange, StoreDiff, diff_stores
+from mfdstore.diff import diff_stores
+from mfdstore.differences import Change, FactorChange, LabelChange, StoreDiff
+from mfdstore.provenance import combine_digests
 from mfdstore.store import Store
 from tests.mfdstore.conftest import Little
 from tests.worlds import ACCESSIONS, METADATA_COLUMNS, Expected, World, expect, settings, write_table
@@ -182,3 +187,30 @@ def test_diff__of_a_store_that_notes_no_sources(little: Little, tmp_path: Path) 
     }
     assert not found.equal
     assert replace(found, sources=(), settings=()).equal
+
+
+def test_diff__of_factors_in_another_order(little: Little, copied: Path) -> None:
+    attributes = little.store.attributes
+    described = attributes | {"factors": attributes["factors"][::-1]}
+    _describe(copied, described | {"digest": combine_digests(attributes["array_digests"], described)})
+    found = diff_stores(little.store, Store(copied))
+    assert not found.equal
+    assert found == StoreDiff(
+        factors_reordered=True, same_digest=False, n_shared_windows=found.n_shared_windows
+    )
+
+
+def test_diff__never_calls_stores_of_other_digests_equal(little: Little, copied: Path) -> None:
+    _describe(copied, dict(little.store.attributes) | {"digest": "0" * 64})
+    assert not diff_stores(little.store, Store(copied)).equal
+    shown = CliRunner().invoke(app, ["diff", str(little.path), str(copied)])
+    assert shown.exit_code == 1
+    assert "digests of the stores differ" in shown.output
+
+
+def _describe(path: Path, attributes: dict[str, object]) -> None:
+    """Give a store other attributes."""
+    file = path / "zarr.json"
+    content = json.loads(file.read_text())
+    content["attributes"]["mfdstore"] = attributes
+    file.write_text(json.dumps(content))

@@ -160,6 +160,46 @@ def test_repair__removes_what_zarr_could_read_and_leaves_what_is_somebodys(copie
     assert _content(copied) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["sequence/chr1/c/0", "lab/c/0", "label_bits/c/0/0", "start/zarr.json", METADATA_FILE]
+)
+@pytest.mark.parametrize("to", ["{}.old", "{}.123.partial", "sequence/chr1/c/7", "mine/kept.bin"])
+def test_repair__puts_back_a_file_that_was_renamed(copied: Path, name: str, to: str) -> None:
+    before = _content(copied)
+    there = copied / to.format(name)
+    there.parent.mkdir(exist_ok=True)
+    (copied / name).rename(there)
+    report = _repair(copied)
+    assert report.lost == ()
+    assert _content(copied) == before
+    moved = to.format(name)
+    assert [(one.file, one.source) for one in report.repaired] == [
+        (name, f"{moved}, which holds its bytes"),
+        (moved, f"renamed to {name}"),
+    ]
+
+
+def test_repair__puts_back_files_that_have_each_others_names(cut_small: Path) -> None:
+    before = _content(cut_small)
+    first, second, third = (cut_small / f"sequence/chr1/c/{index}" for index in range(3))
+    first.rename(cut_small / "aside")
+    second.rename(first)
+    third.rename(second)
+    (cut_small / "aside").rename(third)
+    assert _repair(cut_small).lost == ()
+    assert _content(cut_small) == before
+
+
+def test_repair__leaves_what_is_somebodys_among_chunks(copied: Path) -> None:
+    (copied / "label_bits/c/notes.txt").write_text("mine")
+    shutil.copyfile(copied / "lab/c/0", copied / "lab/c/0.old")
+    before = _content(copied)
+    report = _repair(copied)
+    assert report.repaired == ()
+    assert [one.file for one in report.lost] == ["lab/c/0.old", "label_bits/c/notes.txt"]
+    assert _content(copied) == before
+
+
 def test_repair__of_a_whole_manifest(copied: Path) -> None:
     before = _content(copied)
     shutil.rmtree(copied / schema.MANIFEST)
@@ -174,7 +214,45 @@ def test_repair__does_not_write_a_manifest_of_what_is_damaged(copied: Path) -> N
     before = _content(copied)
     report = _repair(copied)
     assert report.repaired == ()
-    assert [one.file for one in report.lost] == [NAMES_FILE]
+    assert [one.file for one in report.lost] == [NAMES_FILE, "start/c/0"]
+    assert _content(copied) == before
+
+
+@pytest.mark.parametrize("file", [NAMES_FILE, DIGESTS_FILE, METADATA_FILE])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "notes.txt",
+        "manifest/notes.txt",
+        "label_bits/c/0/0.4f5e.partial",
+        "start/c/9",
+        f"{NAMES_FILE}.4f5e.partial",
+    ],
+)
+def test_repair__of_a_manifest_beside_what_is_no_file_of_the_store(
+    copied: Path, file: str, left: str
+) -> None:
+    before = _content(copied)
+    flip(copied / file, 9)
+    (copied / left).write_text("mine")
+    assert {damage.file for damage in verify_store(copied).damage} == {file, left}
+    report = _repair(copied)
+    assert file in {one.file for one in report.repaired}
+    if left.endswith("notes.txt"):
+        assert [one.file for one in report.lost] == [left]
+        assert (copied / left).read_text() == "mine"
+        (copied / left).unlink()
+    else:
+        assert report.lost == ()
+    assert _content(copied) == before
+    assert verify_store(copied).sound
+
+
+def test_repair__of_the_copy_of_the_metadata_beside_a_lost_chunk(copied: Path, little: Little) -> None:
+    before = _content(copied)
+    flip(copied / METADATA_FILE, 9)
+    (copied / "lab/c/0").unlink()
+    assert _repair(copied, _all_of(little.sources)).lost == ()
     assert _content(copied) == before
 
 

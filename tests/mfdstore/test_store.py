@@ -21,9 +21,9 @@ from mfdstore import schema
 from mfdstore.dinucleotides import encode_chromosome
 from mfdstore.errors import StoreError
 from mfdstore.layout import encode_values
-from mfdstore.metadata import Factor, FactorTable
+from mfdstore.metadata import Factor, FactorTable, decode_values
 from mfdstore.sources.encode import read_experiments
-from mfdstore.store import Store, decode_values
+from mfdstore.store import Store
 from mfdstore.verify import verify_store
 from mfdstore.writer import StoreWriter
 from tests.mfdstore.conftest import Little

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfdstore.build.run import build_store
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.store import Store
 from tests.mfdstore.conftest import Little
-from tests.worlds import ACCESSIONS
+from tests.worlds import ACCESSIONS, settings
 
 N = 48
 Change = Callable[[xr.Dataset], xr.Dataset]
@@ -115,6 +117,48 @@ def test_positives__of_a_damaged_store(copied: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[::-1])
     with pytest.raises(StoreError, match="array label_bits_by_experiment with a damaged chunk"):
         dataset.mfd.positives("ENCFF004AAA")
+
+
+def test_positives__refuses_another_store_that_has_taken_the_name(
+    copied: Path, little: Little, tmp_path: Path
+) -> None:
+    dataset = xr.open_dataset(copied, engine="mfdstore")
+    sent = pickle.dumps(dataset)
+    expected = dataset.mfd.positives("ENCFF004AAA").sizes["window"]
+    # the same content under the name is as good
+    shutil.move(copied, tmp_path / "before.zarr")
+    shutil.copytree(little.path, copied)
+    assert dataset.mfd.positives("ENCFF004AAA").sizes["window"] == expected
+    assert pickle.loads(sent).mfd.positives("ENCFF004AAA").sizes["window"] == expected  # noqa: S301
+    shutil.rmtree(copied)
+    build_store(little.sources, copied, settings(min_overlap=1))
+    with pytest.raises(StoreError, match=r"copy.zarr: found a store of digest .* taken the name"):
+        dataset.mfd.positives("ENCFF004AAA")
+    with pytest.raises(StoreError, match="taken the name"):
+        dataset.label[3].load()
+    with pytest.raises(StoreError, match="taken the name"):
+        pickle.loads(sent)  # noqa: S301
+
+
+def test_positives__refuses_windows_of_a_store_that_counts_others(little: Little, tmp_path: Path) -> None:
+    other = tmp_path / "other.zarr"
+    build_store(little.sources, other, settings(min_overlap=1))
+    first = _open(little)
+    known = set(_bins(first))
+    second = xr.open_dataset(other, engine="mfdstore")
+    second = second.isel(window=[row for row, bin_ in enumerate(_bins(second)) if bin_ in known])
+    both = xr.concat([first.mfd.region("chr1"), second.mfd.region("chr8")], "window")
+    for ask in (
+        lambda: both.mfd.positives("ENCFF004AAA"),
+        lambda: both.mfd.count_windows("target").compute(),
+        lambda: both.mfd.jaccard("target").compute(),
+    ):
+        with pytest.raises(ConfigError, match=r"experiments that label it, which are \d+ in .*little.zarr"):
+            ask()
+    # a user's own counts are nobody's business
+    own = first.mfd.experiments({"organ": "lung"})
+    own = own.assign_coords(n_positive=own.label.sum("experiment"))
+    assert own.mfd.positives("ENCFF000AAA").sizes["window"]
 
 
 def _read_back(little: Little, folder: Path) -> xr.Dataset:
