@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
 from cli.options import StorePath
+from mfdstore.display import plain
 
 if TYPE_CHECKING:
     from mfdstore.differences import StoreDiff
@@ -297,8 +298,8 @@ def _print_rest(n_rows: int) -> None:
 
 
 def _printable(text: str) -> str:
-    """Replace what no terminal can show: names of files may hold any bytes."""
-    return text.encode("utf-8", "replace").decode()
+    """Spell out what no terminal can show, or would obey: names of files and metadata may hold anything."""
+    return plain(text.encode("utf-8", "replace").decode(), len(text))
 
 
 def _print_json(content: Any) -> None:

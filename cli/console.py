@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mfdstore.display import plain
 from mfdstore.errors import MfdError
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]
@@ -29,6 +30,8 @@ OnProgress: TypeAlias = Callable[[str, int, int], None]
 
 EXIT_FAULT = 1
 EXIT_INTERRUPTED = 130
+_LONGEST_ERROR = 1 << 16
+"""Signs; an error is cut only if it is as long as a file."""
 
 out = Console()
 err = Console(stderr=True)
@@ -60,8 +63,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except MfdError as error:
-        # plain print through the console without markup: file names and metadata may hold brackets
-        err.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_error(error)
         raise typer.Exit(EXIT_FAULT) from error
     except OSError as error:
         if error.filename is None:  # not about a path that a user gave
@@ -72,11 +74,18 @@ def explained() -> Iterator[None]:
             expected="one that this user may read, or write where it is an output",
             remedy="Check the path, and that it may be used.",
         )
-        err.print(f"Error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_error(fault)
         raise typer.Exit(EXIT_FAULT) from error
     except KeyboardInterrupt:
         err.print("Interrupted.", style="yellow")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _print_error(error: MfdError) -> None:
+    # through the console without markup, and with signs that steer a terminal spelt out: file names and metadata
+    # may hold any
+    text = plain(f"Error: {error}", _LONGEST_ERROR)
+    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

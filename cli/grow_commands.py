@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
-from cli.options import local_path
+from cli.options import local_path, some_names
 from cli.store_tables import print_path
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def subset(
         ),
     ] = None,
     experiments: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Accessions joined by commas, or @FILE with one a line.", rich_help_panel=_EXPERIMENTS
         ),
-    ] = "",
+    ] = None,
     region: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,12 +65,12 @@ def subset(
         Path | None, typer.Option(help="BED file of such regions.", rich_help_panel=_WINDOWS)
     ] = None,
     chroms: Annotated[
-        str, typer.Option(help="Chromosomes, separated by commas.", rich_help_panel=_WINDOWS)
-    ] = "",
+        str | None, typer.Option(help="Chromosomes, separated by commas.", rich_help_panel=_WINDOWS)
+    ] = None,
     split: Annotated[
-        str,
+        str | None,
         typer.Option(help="Splits, separated by commas: train, valid, test, gap.", rich_help_panel=_WINDOWS),
-    ] = "",
+    ] = None,
     min_experiments: Annotated[
         int | None,
         typer.Option(
@@ -101,8 +101,8 @@ def subset(
             experiments=_accessions(experiments),
             regions=tuple(region or ()),
             bed=regions,
-            chroms=_names("--chroms", chroms),
-            splits=_names("--split", split),
+            chroms=some_names("--chroms", chroms),
+            splits=some_names("--split", split),
             min_experiments=min_experiments,
             keep_chroms=keep_chroms,
         )
@@ -242,12 +242,12 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _accessions(text: str) -> tuple[str, ...]:
+def _accessions(text: str | None) -> tuple[str, ...]:
     """Read accessions joined by commas, or the lines of a file whose name stands behind @."""
     from mfdstore.errors import ConfigError, SourceError
 
-    if not text.startswith("@"):
-        return _names("--experiments", text)
+    if text is None or not text.startswith("@"):
+        return some_names("--experiments", text)
     path = Path(text[1:])
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -262,18 +262,4 @@ def _accessions(text: str) -> tuple[str, ...]:
     names = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if not names:
         raise ConfigError(str(path), found="no accession", expected="one a line", remedy="Name some.")
-    return names
-
-
-def _names(option: str, text: str) -> tuple[str, ...]:
-    from mfdstore.errors import ConfigError
-
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text and not names:
-        raise ConfigError(
-            option,
-            found=repr(text),
-            expected="names joined by commas",
-            remedy="Name some, or leave out the option.",
-        )
     return names

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.console import explained, progress_bars
-from cli.options import StorePath, check_splits, fractions, given, local_path, names, print_json
+from cli.options import StorePath, check_splits, fractions, given, local_path, names, print_json, some_names
 from cli.store_tables import print_export, print_import
 
 _FILES, _LABELS, _SPLITS, _CHOICE = "Files", "Labels", "Splits", "What to export"
@@ -170,18 +170,19 @@ def export(
         ),
     ],
     split: Annotated[
-        str, typer.Option(help="Only windows of these splits, such as train,valid.", rich_help_panel=_CHOICE)
-    ] = "",
+        str | None,
+        typer.Option(help="Only windows of these splits, such as train,valid.", rich_help_panel=_CHOICE),
+    ] = None,
     chroms: Annotated[
-        str, typer.Option(help="Only windows of these chromosomes.", rich_help_panel=_CHOICE)
-    ] = "",
+        str | None, typer.Option(help="Only windows of these chromosomes.", rich_help_panel=_CHOICE)
+    ] = None,
     experiments: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Only these experiments, by accession, or 'all'. As BED they get a file of positive windows each.",
             rich_help_panel=_CHOICE,
         ),
-    ] = "",
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -207,9 +208,9 @@ def export(
         from mfdstore.export.exporting import check_format, export_store
 
         choice = Choice(
-            splits=names("--split", split),
-            chroms=names("--chroms", chroms),
-            experiments=names("--experiments", experiments),
+            splits=some_names("--split", split),
+            chroms=some_names("--chroms", chroms),
+            experiments=some_names("--experiments", experiments),
             where=tuple(_equation(text) for text in where or ()),
         )
         with progress_bars() as on_progress:

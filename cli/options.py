@@ -39,10 +39,23 @@ def names(option: str, text: str) -> tuple[str, ...]:
     ConfigError
         If there is text without a name.
     """
+    return some_names(option, text) if text else ()
+
+
+def some_names(option: str, text: str | None) -> tuple[str, ...]:
+    """Read names joined by commas; none if it is `None`. What is empty, as a shell's unset variable, is refused.
+
+    Raises
+    ------
+    ConfigError
+        If there is no name.
+    """
     from mfdstore.errors import ConfigError
 
+    if text is None:
+        return ()
     found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if text and not found:
+    if not found:
         raise ConfigError(
             option,
             found=repr(text),

@@ -305,6 +305,8 @@ class _Release:
             n_positive = count_positive(bits)
             few = np.flatnonzero(n_positive < self._min_experiments)
             if len(few):
+                # pairs that stand in another order are missed here: that is to be told first
+                self._overlaps.skip(0, self._regions.n_regions, 0, self._overlaps.n_pairs)
                 least = int(n_positive[few[0]])
                 raise SourceError(
                     self._sources.regions,

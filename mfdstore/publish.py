@@ -69,12 +69,14 @@ def beside(path: Path) -> Iterator[Path]:
     try:
         hidden = _make_hidden(path, "repairing")
     except OSError as error:
-        raise _explain(path, error) from error
+        raise _explain(path, error, "Let this user write beside the store, or mend a copy of it.") from error
     try:
         yield hidden
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise _explain(path, error) from error
+            raise _explain(
+                path, error, "Make room on the disk of the store, or mend a copy of it."
+            ) from error
         raise
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -238,19 +240,19 @@ def _check_parent(out: Path) -> None:
         )
 
 
-def _explain(out: Path, error: OSError) -> StoreError:
+def _explain(out: Path, error: OSError, remedy: str = "") -> StoreError:
     if error.errno in FULL_DISK:
         return StoreError(
             out,
             found=f"no room ({error.strerror})",
             expected="space on the disk for the whole of it",
-            remedy="Make room, or choose another disk for --out.",
+            remedy=remedy or "Make room, or choose another disk for --out.",
         )
     return StoreError(
         out,
         found=f"a folder or name that cannot be written ({error.strerror})",
         expected="leave to write it",
-        remedy="Choose another name for --out.",
+        remedy=remedy or "Choose another name for --out.",
     )
 
 

@@ -111,6 +111,13 @@ def choose(dataset: xr.Dataset, factors: Mapping[str, Any]) -> NDArray[np.intp]:
     ConfigError
         If a factor is none of the dataset's, or a value that of none of its experiments.
     """
+    if not isinstance(factors, Mapping):
+        raise ConfigError(
+            "experiments",
+            found=repr(factors),
+            expected='a value, or several, for each factor: {"target": "CTCF"}',
+            remedy="Pass a dictionary.",
+        )
     keep = np.ones(dataset.sizes.get(schema.EXPERIMENT, 0), np.bool_)
     for name, wanted in factors.items():
         column = _column(dataset, name)

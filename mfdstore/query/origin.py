@@ -161,7 +161,7 @@ def column_of(store: Store, accession: str) -> int:
     ConfigError
         If the store has none of that name.
     """
-    if accession not in store.columns:
+    if not isinstance(accession, str) or accession not in store.columns:
         raise ConfigError(
             f"experiment {accession!r}",
             found="no such experiment in the store",

@@ -47,9 +47,9 @@ def in_region(dataset: xr.Dataset, region: str) -> NDArray[np.intp]:
     Raises
     ------
     ConfigError
-        If the text is no region, or no window is on that chromosome.
+        If the text is no region, or begins behind the chromosome's end, or no window is on that chromosome.
     """
-    match = _REGION.fullmatch(region.strip())
+    match = _REGION.fullmatch(region.strip()) if isinstance(region, str) else None
     start = end = 0
     if match is not None and match["start"]:
         start, end = (int(re.sub("[,_]", "", match[side])) for side in ("start", "end"))
@@ -62,6 +62,13 @@ def in_region(dataset: xr.Dataset, region: str) -> NDArray[np.intp]:
         )
     column = window_coordinate(dataset, schema.CHROM)
     chroms = list(dict.fromkeys(column))
+    if column.dtype.kind in "iu":
+        raise ConfigError(
+            f"coordinate {schema.CHROM!r}",
+            found="codes, as the store keeps them",
+            expected="names of chromosomes",
+            remedy='Open the store with xr.open_dataset(path, engine="mfdstore").',
+        )
     wanted = usual_name(match["chrom"], find_assembly(str(dataset.attrs.get("genome", ""))))
     names = [name for name in (wanted, match["chrom"]) if name in chroms]
     if not names:
@@ -72,6 +79,14 @@ def in_region(dataset: xr.Dataset, region: str) -> NDArray[np.intp]:
             remedy="Use one of the store's names.",
         )
     keep = column == names[0]
+    size = _genome(dataset).sizes.get(names[0], _ANY_LENGTH)
+    if start >= size:
+        raise ConfigError(
+            "region",
+            found=repr(region),
+            expected=f"a start before the end of {names[0]}, {size:,} bp",
+            remedy="Correct the region, or use a store of its assembly.",
+        )
     if match["start"]:
         keep &= window_coordinate(dataset, schema.START) < end
         keep &= window_coordinate(dataset, schema.END) > start

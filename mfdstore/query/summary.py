@@ -91,6 +91,8 @@ def _windows(dataset: xr.Dataset) -> tuple[list[str], list[list[str]]]:
     }
     if len(columns) < 2 or not dataset.sizes[schema.WINDOW]:
         return [], []
+    if any(column.dtype.kind in "iu" for column in columns.values()):
+        return [], []  # codes of the arrays as stored, which name no chromosome and no split
     codes, chroms = pd.factorize(columns[schema.CHROM])
     counts: dict[str, Sequence[int]] = {}
     for split in schema.SPLITS:

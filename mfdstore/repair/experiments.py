@@ -52,6 +52,8 @@ def _why_not(bench: Bench, store: Store, sources: RepairSources) -> str | None:
     """Say what is missing to read the tables; refuse tables of another store."""
     noted = store.provenance.get("tables")
     digests = [file.get("md5") for file in noted if isinstance(file, dict)] if isinstance(noted, list) else []
+    if "made_by" in store.provenance:
+        return "the tables do not tell all of a store made of stores; make it again from its parents"
     if not digests:
         return "the store does not note the tables that it was built from"
     if not bench.is_whole(schema.EXPERIMENT):

@@ -147,3 +147,20 @@ def test_diff__shows_what_differs(built: Path, tmp_path: Path) -> None:
 
 def test_diff__of_what_is_no_store(built: Path, tmp_path: Path) -> None:
     assert str(tmp_path) in _fault(_run("diff", built / "x.zarr", tmp_path))
+
+
+def test_commands__show_no_sign_that_steers_a_terminal(built: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.zarr"
+    sources = World().write(tmp_path / "sources")
+    table = sources.metadata.read_text()
+    sources.metadata.write_text(table.replace("K562", "[/bold] \x1b[31mRED"))
+    build_store(sources, other, settings())
+    for arguments in (
+        ("diff", built / "x.zarr", other),
+        ("subset", other, "--where", "biosample=zz", "--out", tmp_path / "c.zarr"),
+        ("export", other, "--where", "biosample=zz", "--format", "bed", "--out", tmp_path / "c"),
+    ):
+        shown = _run(*arguments)
+        assert shown.exit_code == 1
+        assert "\x1b" not in shown.output
+        assert "[/bold] \\x1b[31" in shown.output

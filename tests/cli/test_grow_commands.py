@@ -140,3 +140,13 @@ def test_add_and_merge__go_on_from_parts(store: Path, sources: Sources, tmp_path
     result = _run("add", part, *options, *old, "--out", tmp_path / "whole.zarr", "--json")
     assert json.loads(result.stdout)["complete"]
     assert Store(tmp_path / "whole.zarr").digest == Store(store).digest
+
+
+@pytest.mark.parametrize("option", ["--experiments", "--chroms", "--split"])
+@pytest.mark.parametrize("value", ["", " , "])
+def test_choices__that_are_empty_are_refused(store: Path, tmp_path: Path, option: str, value: str) -> None:
+    """An unset variable of a shell leaves an empty word."""
+    for command in (("subset",), ("export", "--format", "bed")):
+        asked = (*command, store, "--where", "target=CTCF", option, value, "--out", tmp_path / "x")
+        assert f"{option}: found {value!r}; expected names joined by commas" in _fault(_run(*asked))
+        assert not (tmp_path / "x").exists()

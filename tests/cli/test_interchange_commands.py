@@ -204,6 +204,7 @@ WRECKS: dict[str, tuple[Wreck, str]] = {
     "labels of fewer experiments": (_release(accessions=ACCESSIONS[:-1]), f"found 1 experiment(s) without labels: {ACCESSIONS[-1]}"),
     "counts of fewer experiments": (_file(lambda file: file["target"].attrs.create("N", np.arange(3))), "attribute 'N' with 3 counts for 11 experiments"),
     "counts that differ": (_release(counts=[1] * 11), "as attribute 'N' of 'target' says"),
+    "pairs of late regions first": (_pairs(lambda pairs: pairs.sort(key=lambda pair: pair[0] < 12)), "pairs sorted by region"),
     "pairs not sorted": (_pairs(lambda pairs: pairs.insert(0, pairs.pop(40))), "pairs sorted by region"),
     "pairs of no region": (_pairs(lambda pairs: pairs.append((100_000, 1))), "found pairs up to region 100,000"),
     "pairs before the first region": (_pairs(lambda pairs: _put(pairs, 0, (-1, 1))), "found region -1 in pair 0"),

@@ -157,3 +157,13 @@ def _fill_the_disk_beside(path: Path, left: Path) -> None:
         assert not left.exists()
         assert folder.parent == path.parent
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_beside__names_no_option_that_a_repair_does_not_have(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StoreError, match="found no room") as caught, beside(tmp_path / "x.zarr"):
+        raise full
+    assert "--out" not in str(caught.value)
+    with pytest.raises(StoreError, match="cannot be written") as caught, beside(tmp_path / "none" / "x.zarr"):
+        pass
+    assert "--out" not in str(caught.value)

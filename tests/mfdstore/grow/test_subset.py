@@ -24,6 +24,8 @@ from mfdstore.grow.choice import Choice
 from mfdstore.grow.subset import subset_store
 from mfdstore.layout import write_manifest
 from mfdstore.provenance import combine_digests
+from mfdstore.repair.bench import RepairSources
+from mfdstore.repair.run import repair_store
 from mfdstore.store import Store
 from mfdstore.verify import verify_store
 from tests.mfdstore.conftest import Little
@@ -328,3 +330,12 @@ def test_subset__killed_leaves_nothing_under_the_name(little: Little, tmp_path: 
     done = subset_store(little.path, out, Choice(splits=("train",)))
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
     check_sound(done.path, little.sources)
+
+
+def test_subset__whose_factors_are_damaged_is_to_be_made_again(little: Little, tmp_path: Path) -> None:
+    path = subset_store(little.path, tmp_path / "x.zarr", Choice(where=(("target", "CTCF"),))).path
+    (path / "lab/c/0").unlink()
+    sources = little.sources
+    report = repair_store(path, RepairSources(sources.peaks, sources.fasta, sources.metadata, sources.report))
+    assert [one.file for one in report.lost] == ["lab/c/0"]
+    assert "make it again from its parents" in report.lost[0].reason

@@ -253,3 +253,27 @@ def test_region__of_a_selection_without_windows_says_so(little: Little) -> None:
     nothing = xr.open_dataset(little.path, engine="mfdstore").isel(window=slice(0))
     with pytest.raises(ConfigError, match="the selection holds none"):
         nothing.mfd.region("chr1")
+
+
+@pytest.mark.parametrize("ask", ["region", "overlapping"])
+def test_region__that_begins_behind_the_end_is_refused(little: Little, ask: str) -> None:
+    dataset = xr.open_dataset(little.path, engine="mfdstore")
+    size = little.store.chrom_sizes[little.store.chroms.index("chr8")]
+    with pytest.raises(ConfigError, match=rf"expected a start before the end of chr8, {size:,} bp"):
+        getattr(dataset.mfd, ask)(f"chr8:{size}-{size + 9}")
+    assert getattr(dataset.mfd, ask)(f"chr8:{size - 1}-{size + 9}").sizes["window"] <= 1
+
+
+def test_query__of_what_is_no_question(little: Little) -> None:
+    dataset = xr.open_dataset(little.path, engine="mfdstore")
+    asked: list[tuple[str, object]] = [("region", 5), ("experiments", "target=CTCF"), ("positives", ["x"])]
+    for ask, wanted in asked:
+        with pytest.raises(ConfigError):
+            getattr(dataset.mfd, ask)(wanted)
+
+
+def test_query__of_arrays_as_they_are_stored(little: Little) -> None:
+    dataset = xr.open_zarr(little.path)
+    with pytest.raises(ConfigError, match="found codes, as the store keeps them"):
+        dataset.mfd.region("chr8")
+    assert "chromosome  " not in repr(dataset.mfd)
