@@ -186,8 +186,8 @@ def export(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only experiments with this value, such as target=CTCF. May be repeated.",
-            metavar="FACTOR=VALUE",
+            help="FACTOR=VALUE or FACTOR=VALUE,VALUE: experiments with one of the values. May be given again: values "
+            "of one factor add up, several factors must all hold.",
             rich_help_panel=_CHOICE,
         ),
     ] = None,

@@ -6,6 +6,7 @@ one (``chr1``). RefSeq accessions and lengths are those of the assemblies' prima
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -222,3 +223,27 @@ def some(names: Iterable[str], most: int = 6) -> str:
     listed = list(names)
     rest = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + rest
+
+
+@dataclass(frozen=True)
+class Region:
+    """A chromosome, by any of its names, or a part of it in 0-based half-open bp."""
+
+    chrom: str
+    bounds: tuple[int, int] | None
+
+
+REGION_WORDS: Final = "chr22 or chr22:20,000,000-21,000,000, with start before end"
+"""How a region is written, for messages."""
+_REGION: Final = re.compile(r"(?P<chrom>[^:]+)(?::(?P<start>[0-9][0-9,_]*)-(?P<end>[0-9][0-9,_]*))?")
+
+
+def parse_region(text: str) -> Region | None:
+    """Read a region such as ``chr22:20,000,000-21,000,000``; `None` if it is none, or ends before it begins."""
+    match = _REGION.fullmatch(text.strip())
+    if match is None:
+        return None
+    if match["start"] is None:
+        return Region(match["chrom"].strip(), None)
+    start, end = (int(re.sub("[,_]", "", match[side])) for side in ("start", "end"))
+    return Region(match["chrom"].strip(), (start, end)) if start < end else None

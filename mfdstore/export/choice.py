@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
-from mfdstore.export.text import factor_texts
 from mfdstore.genomes import Genome, some
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import FactorTable
+from mfdstore.selecting import select_experiments
 from mfdstore.store import Store
 from mfdstore.windows import check_split
 
@@ -141,50 +141,5 @@ class Chosen:
 
 
 def _choose_experiments(store: Store, choice: Choice) -> NDArray[np.int64]:
-    keep = np.ones(store.n_experiments, np.bool_)
-    if choice.experiments and choice.experiments != (EVERY,):
-        unknown = [name for name in choice.experiments if name not in store.experiments]
-        if unknown:
-            raise ConfigError(
-                "--experiments",
-                found=f"{some(map(repr, unknown))}, which the store does not have",
-                expected=f"accessions such as {some(store.experiments, 3)}",
-                remedy="Correct the names.",
-            )
-        keep &= np.isin(np.array(store.experiments, object), np.array(choice.experiments, object))
-    for name in dict.fromkeys(factor for factor, _ in choice.where):
-        keep &= _holds_any(store, name, [value for factor, value in choice.where if factor == name])
-    if not keep.any():
-        raise ConfigError(
-            "--experiments and --where",
-            found="no experiment that has it all",
-            expected="at least one experiment",
-            remedy="Ask for less.",
-        )
-    return np.flatnonzero(keep)
-
-
-def _holds_any(store: Store, name: str, wanted: list[str]) -> NDArray[np.bool_]:
-    """Find the experiments that have one of the values of a factor; refuse a value that none has."""
-    if name not in store.factors:
-        raise ConfigError(
-            "--where",
-            found=f"factor {name!r}, which the store does not have",
-            expected=some(store.factors.names, 40),
-            remedy="Correct the name.",
-        )
-    factor = store.factors[name]
-    held = [
-        set(text.split(schema.MULTI_SEPARATOR)) if factor.kind == "multi_category" else {text}
-        for text in factor_texts(factor)
-    ]
-    known = sorted(set().union(*held) - {""})
-    for value in wanted:
-        if value not in known:
-            raise ConfigError(
-                "--where",
-                found=f"no experiment with {name} {value!r}",
-                expected=some(known, 40) if known else "known values, but all are missing",
-                remedy="Correct the value.",
-            )
-    return np.array([bool(values & set(wanted)) for values in held], np.bool_)
+    every = choice.experiments == (EVERY,)
+    return select_experiments(store, choice.where, () if every else choice.experiments)

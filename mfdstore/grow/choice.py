@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
-from mfdstore.genomes import Genome, some
-from mfdstore.metadata import Factor
+from mfdstore.genomes import REGION_WORDS, Genome, parse_region, some
+from mfdstore.selecting import select_experiments, suggest
 from mfdstore.sources.bed import read_intervals
 from mfdstore.store import Store
 from mfdstore.windows import bins_touching, check_split
-
-_REGION: Final = re.compile(r"(?P<chrom>[^:]+)(?::(?P<start>[0-9][0-9,_]*)-(?P<end>[0-9][0-9,_]*))?")
-_SHOWN: Final = 20
-"""Known names and values that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -85,109 +79,8 @@ class ChosenWindows:
 
 
 def choose_experiments(store: Store, choice: Choice) -> NDArray[np.int64]:
-    """Find the experiments wanted.
-
-    Returns
-    -------
-    Their places in the store, ascending, shape ``(experiment,)``.
-
-    Raises
-    ------
-    ConfigError
-        If a name or value is none of the store's, or no experiment is left.
-    """
-    keep = np.ones(store.n_experiments, np.bool_)
-    if choice.experiments:
-        place = {name: index for index, name in enumerate(store.experiments)}
-        unknown = [name for name in choice.experiments if name not in place]
-        if unknown:
-            raise ConfigError(
-                "--experiments",
-                found=f"{len(unknown)} that the store does not have: {some(map(repr, unknown))}",
-                expected=f"accessions such as {some(store.experiments, 3)}",
-                remedy=_suggest(unknown[0], store.experiments),
-            )
-        keep[:] = False
-        keep[[place[name] for name in choice.experiments]] = True
-    # values of one factor add up, factors narrow
-    for name in dict.fromkeys(factor for factor, _ in choice.where):
-        factor = _find_factor(store, name)
-        held = [_hold(factor, text) for wanted, text in choice.where if wanted == name]
-        keep &= np.logical_or.reduce(held)
-    if not keep.any():
-        wanted = [f"{name}={text}" for name, text in choice.where]
-        raise ConfigError(
-            "--where and --experiments" if choice.experiments else "--where",
-            found=f"no experiment that has all of {some(wanted)}",
-            expected="at least one experiment",
-            remedy="Ask for less; values of one factor add up, but all factors must hold.",
-        )
-    return np.flatnonzero(keep)
-
-
-def _find_factor(store: Store, name: str) -> Factor:
-    if name not in store.factors:
-        raise ConfigError(
-            "--where",
-            found=f"factor {name!r}, which the store does not have",
-            expected=f"one of {some(store.factors.names, _SHOWN)}",
-            remedy=_suggest(name, store.factors.names),
-        )
-    return store.factors[name]
-
-
-def _hold(factor: Factor, text: str) -> NDArray[np.bool_]:
-    """Find the experiments that have a value: the text as a whole, or else one of its parts between commas."""
-    whole = _equal(factor, text.strip())
-    if whole.any():
-        return whole
-    held = np.zeros(len(whole), np.bool_)
-    for part in text.split(","):
-        found = _equal(factor, part.strip())
-        if not found.any():
-            known = _spell(factor)
-            remedy = _suggest(part.strip(), known)
-            if any("," in value for value in known):
-                remedy += (
-                    " Values that hold a comma are asked for one by one, each with a --where of its own."
-                )
-            raise ConfigError(
-                "--where",
-                found=f"no experiment with {factor.name} {part.strip()!r}",
-                expected=some(known, _SHOWN) if known else "a value that is known, but it is missing for all",
-                remedy=remedy,
-            )
-        held |= found
-    return held
-
-
-def _equal(factor: Factor, text: str) -> NDArray[np.bool_]:
-    """Find the experiments that have this value; a missing value equals nothing."""
-    if not text:
-        return np.zeros(len(factor.values), np.bool_)
-    if factor.kind == "multi_category":
-        return np.array([value is not None and text in value for value in factor.values], np.bool_)
-    if factor.kind == "category":
-        return np.array([value == text for value in factor.values], np.bool_)
-    try:
-        one = float(text) if factor.kind == "number" else np.datetime64(text, "D")
-    except ValueError:
-        return np.zeros(len(factor.values), np.bool_)
-    return np.asarray(factor.values == one) & ~factor.missing
-
-
-def _spell(factor: Factor) -> list[str]:
-    """Spell the values that occur, in order."""
-    if factor.kind in ("category", "multi_category"):
-        return list(factor.categories())
-    known = np.unique(factor.values[~factor.missing])
-    return [f"{value:g}" if factor.kind == "number" else str(value) for value in known]
-
-
-def _suggest(text: str, known: Sequence[str]) -> str:
-    folded = {name.casefold(): name for name in known}
-    close = get_close_matches(text.casefold(), folded, n=3, cutoff=0.7)
-    return f"Did you mean {' or '.join(folded[name] for name in close)}?" if close else "Correct the name."
+    """Find the experiments wanted: `selecting.select_experiments`."""
+    return select_experiments(store, choice.where, choice.experiments)
 
 
 def choose_windows(store: Store, choice: Choice) -> ChosenWindows:
@@ -254,33 +147,25 @@ def _resolve(option: str, name: str, genome: Genome) -> str:
             option,
             found=f"chromosome {name!r}, which the store does not have",
             expected=f"one of {some(genome.sizes)}",
-            remedy=_suggest(name, list(genome.sizes)),
+            remedy=suggest(name, list(genome.sizes)),
         )
     return chrom
 
 
 def _parse(regions: Iterable[str], genome: Genome) -> list[tuple[str, int, int]]:
     parsed = []
-    for region in regions:
-        match = _REGION.fullmatch(region.strip())
-        bounds = (
-            [int(re.sub("[,_]", "", match[side])) for side in ("start", "end")]
-            if match and match["start"]
-            else []
-        )
-        if match is None or (bounds and bounds[0] >= bounds[1]):
+    for text in regions:
+        region = parse_region(text)
+        if region is None:
             raise ConfigError(
-                "--region",
-                found=repr(region),
-                expected="chr22 or chr22:20,000,000-21,000,000, with start before end",
-                remedy="Correct the region.",
+                "--region", found=repr(text), expected=REGION_WORDS, remedy="Correct the region."
             )
-        chrom = _resolve("--region", match["chrom"], genome)
-        start, end = bounds or (0, genome.sizes[chrom])
+        chrom = _resolve("--region", region.chrom, genome)
+        start, end = region.bounds or (0, genome.sizes[chrom])
         if start >= genome.sizes[chrom]:
             raise ConfigError(
                 "--region",
-                found=repr(region),
+                found=repr(text),
                 expected=f"a start before the end of {chrom}, {genome.sizes[chrom]:,} bp",
                 remedy="Correct the region, or use a store of its assembly.",
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
-from mfdstore.genomes import Genome, find_assembly, some, usual_name
+from mfdstore.genomes import REGION_WORDS, Genome, find_assembly, parse_region, some, usual_name
 from mfdstore.overlaps import table_of
 from mfdstore.query.origin import find_stores, window_coordinate
 from mfdstore.sources.bed import read_intervals
@@ -25,7 +24,6 @@ logger = logging.getLogger(__name__)
 ByChrom = Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
 """Starts and ends of intervals by chromosome, shape ``(interval,)`` each."""
 
-_REGION: Final = re.compile(r"(?P<chrom>[^:]+)(?::(?P<start>[0-9][0-9,_]*)-(?P<end>[0-9][0-9,_]*))?")
 _COLUMNS: Final = (("Chromosome", "Start", "End"), ("chrom", "start", "end"))
 _ANY_LENGTH: Final = int(np.iinfo(np.int64).max)
 
@@ -49,17 +47,9 @@ def in_region(dataset: xr.Dataset, region: str) -> NDArray[np.intp]:
     ConfigError
         If the text is no region, or begins behind the chromosome's end, or no window is on that chromosome.
     """
-    match = _REGION.fullmatch(region.strip()) if isinstance(region, str) else None
-    start = end = 0
-    if match is not None and match["start"]:
-        start, end = (int(re.sub("[,_]", "", match[side])) for side in ("start", "end"))
-    if match is None or (match["start"] and start >= end):
-        raise ConfigError(
-            "region",
-            found=repr(region),
-            expected="chr22 or chr22:20,000,000-21,000,000, with start before end",
-            remedy="Correct the region.",
-        )
+    asked = parse_region(region) if isinstance(region, str) else None
+    if asked is None:
+        raise ConfigError("region", found=repr(region), expected=REGION_WORDS, remedy="Correct the region.")
     column = window_coordinate(dataset, schema.CHROM)
     chroms = list(dict.fromkeys(column))
     if column.dtype.kind in "iu":
@@ -69,27 +59,27 @@ def in_region(dataset: xr.Dataset, region: str) -> NDArray[np.intp]:
             expected="names of chromosomes",
             remedy='Open the store with xr.open_dataset(path, engine="mfdstore").',
         )
-    wanted = usual_name(match["chrom"], find_assembly(str(dataset.attrs.get("genome", ""))))
-    names = [name for name in (wanted, match["chrom"]) if name in chroms]
+    wanted = usual_name(asked.chrom, find_assembly(str(dataset.attrs.get("genome", ""))))
+    names = [name for name in (wanted, asked.chrom) if name in chroms]
     if not names:
         raise ConfigError(
             "region",
-            found=repr(match["chrom"]),
+            found=repr(asked.chrom),
             expected=some(chroms) if chroms else "windows to choose from, but the selection holds none",
             remedy="Use one of the store's names.",
         )
     keep = column == names[0]
     size = _genome(dataset).sizes.get(names[0], _ANY_LENGTH)
-    if start >= size:
+    if asked.bounds is not None and asked.bounds[0] >= size:
         raise ConfigError(
             "region",
             found=repr(region),
             expected=f"a start before the end of {names[0]}, {size:,} bp",
             remedy="Correct the region, or use a store of its assembly.",
         )
-    if match["start"]:
-        keep &= window_coordinate(dataset, schema.START) < end
-        keep &= window_coordinate(dataset, schema.END) > start
+    if asked.bounds is not None:
+        keep &= window_coordinate(dataset, schema.START) < asked.bounds[1]
+        keep &= window_coordinate(dataset, schema.END) > asked.bounds[0]
     return np.flatnonzero(keep)
 
 
@@ -117,8 +107,8 @@ def overlapping(dataset: xr.Dataset, intervals: Any) -> NDArray[np.intp]:
     """
     genome = _genome(dataset)
     if isinstance(intervals, str):
-        match = _REGION.fullmatch(intervals.strip())
-        if match is not None and (match["start"] or genome.resolve(match["chrom"].strip()) is not None):
+        asked = parse_region(intervals)
+        if asked is not None and (asked.bounds or genome.resolve(asked.chrom) is not None):
             return in_region(dataset, intervals)
         if not Path(intervals).expanduser().is_file():
             raise ConfigError(

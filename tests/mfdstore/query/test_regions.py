@@ -180,7 +180,7 @@ def test_overlapping__refuses_what_is_none_of_them(little: Little, tmp_path: Pat
         ("peaks.bed.gz", r"'peaks.bed.gz', which is no file and no region; expected .* chr1, chr8"),
         ("chr7", "'chr7', which is no file and no region"),
         ("chr7:1-2", "region: found 'chr7'"),
-        ("chr1:2-1", "region: found 'chr1:2-1'"),
+        ("chr1:2-1", "'chr1:2-1', which is no file and no region"),
     ):
         with pytest.raises(ConfigError, match=found):
             dataset.mfd.overlapping(what)

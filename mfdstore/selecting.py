@@ -1,0 +1,137 @@
+"""Experiments in the words of a command's options: accessions, and values of factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdstore.errors import ConfigError
+from mfdstore.genomes import some
+from mfdstore.metadata import Factor
+from mfdstore.store import Store
+
+_SHOWN: Final = 20
+"""Known names and values that a message lists."""
+
+
+def select_experiments(
+    store: Store, where: Sequence[tuple[str, str]], experiments: Sequence[str]
+) -> NDArray[np.int64]:
+    """Find the experiments wanted.
+
+    Parameters
+    ----------
+    store
+        Of the experiments.
+    where
+        Pairs of a factor and a value of it, or several values joined by commas. An experiment must have one of the
+        values of each factor that is named; a missing value is none.
+    experiments
+        Accessions; all if empty.
+
+    Returns
+    -------
+    Their places in the store, ascending, shape ``(experiment,)``.
+
+    Raises
+    ------
+    ConfigError
+        If a name or value is none of the store's, or no experiment is left.
+    """
+    keep = np.ones(store.n_experiments, np.bool_)
+    if experiments:
+        place = {name: index for index, name in enumerate(store.experiments)}
+        unknown = [name for name in experiments if name not in place]
+        if unknown:
+            raise ConfigError(
+                "--experiments",
+                found=f"{len(unknown)} that the store does not have: {some(map(repr, unknown))}",
+                expected=f"accessions such as {some(store.experiments, 3)}",
+                remedy=suggest(unknown[0], store.experiments),
+            )
+        keep[:] = False
+        keep[[place[name] for name in experiments]] = True
+    # values of one factor add up, factors narrow
+    for name in dict.fromkeys(factor for factor, _ in where):
+        factor = _find_factor(store, name)
+        held = [_hold(factor, text) for wanted, text in where if wanted == name]
+        keep &= np.logical_or.reduce(held)
+    if not keep.any():
+        asked = [f"{name}={text}" for name, text in where]
+        raise ConfigError(
+            "--where and --experiments" if experiments else "--where",
+            found=f"no experiment that has all of {some(asked)}",
+            expected="at least one experiment",
+            remedy="Ask for less; values of one factor add up, but all factors must hold.",
+        )
+    return np.flatnonzero(keep)
+
+
+def _find_factor(store: Store, name: str) -> Factor:
+    if name not in store.factors:
+        raise ConfigError(
+            "--where",
+            found=f"factor {name!r}, which the store does not have",
+            expected=f"one of {some(store.factors.names, _SHOWN)}",
+            remedy=suggest(name, store.factors.names),
+        )
+    return store.factors[name]
+
+
+def _hold(factor: Factor, text: str) -> NDArray[np.bool_]:
+    """Find the experiments that have a value: the text as a whole, or else one of its parts between commas."""
+    whole = _equal(factor, text.strip())
+    if whole.any():
+        return whole
+    held = np.zeros(len(whole), np.bool_)
+    for part in text.split(","):
+        found = _equal(factor, part.strip())
+        if not found.any():
+            known = _spell(factor)
+            remedy = suggest(part.strip(), known)
+            if any("," in value for value in known):
+                remedy += (
+                    " Values that hold a comma are asked for one by one, each with a --where of its own."
+                )
+            raise ConfigError(
+                "--where",
+                found=f"no experiment with {factor.name} {part.strip()!r}",
+                expected=some(known, _SHOWN) if known else "a value that is known, but it is missing for all",
+                remedy=remedy,
+            )
+        held |= found
+    return held
+
+
+def _equal(factor: Factor, text: str) -> NDArray[np.bool_]:
+    """Find the experiments that have this value; a missing value equals nothing."""
+    if not text:
+        return np.zeros(len(factor.values), np.bool_)
+    if factor.kind == "multi_category":
+        return np.array([value is not None and text in value for value in factor.values], np.bool_)
+    if factor.kind == "category":
+        return np.array([value == text for value in factor.values], np.bool_)
+    try:
+        one = float(text) if factor.kind == "number" else np.datetime64(text, "D")
+    except ValueError:
+        return np.zeros(len(factor.values), np.bool_)
+    return np.asarray(factor.values == one) & ~factor.missing
+
+
+def _spell(factor: Factor) -> list[str]:
+    """Spell the values that occur, in order."""
+    if factor.kind in ("category", "multi_category"):
+        return list(factor.categories())
+    known = np.unique(factor.values[~factor.missing])
+    return [f"{value:g}" if factor.kind == "number" else str(value) for value in known]
+
+
+def suggest(text: str, known: Sequence[str]) -> str:
+    """Give a remedy for a name that is not known: names that are close to it."""
+    folded = {name.casefold(): name for name in known}
+    close = get_close_matches(text.casefold(), folded, n=3, cutoff=0.7)
+    return f"Did you mean {' or '.join(folded[name] for name in close)}?" if close else "Correct the name."
