@@ -10,14 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
 from isal import igzip, isal_zlib
 
 from mfdstore.errors import FULL_DISK, SourceError
+from mfdstore.sources.fasta_lines import take_bases
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 _SCAN_BYTES: Final = 1 << 24
 """Read at a time when the names are looked for; longer than any header line."""
-_LINE_ENDS: Final = b"\r\n"
 _ISAL_DAMAGE: Any = isal_zlib.IsalError  # its stubs call it an instance
 DAMAGE: Final[tuple[type[Exception], ...]] = (OSError, EOFError, zlib.error, _ISAL_DAMAGE)
 """What reading a gzip file that is damaged or breaks off raises."""
@@ -179,12 +180,11 @@ class _WriteBehind:
         if self._waiting is not None and exception[0] is None:
             self._waiting.result()
 
-    def write(self, content: bytes) -> int:
-        """Write content; gives its length. What went wrong with the piece before is raised now."""
+    def write(self, content: memoryview) -> None:
+        """Write content, which stays as it is until the next call; raises what went wrong with the one before."""
         if self._waiting is not None:
             self._waiting.result()
         self._waiting = self._writer.submit(self._file.write, content)
-        return len(content)
 
 
 def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
@@ -201,32 +201,37 @@ def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
     """
     names: dict[str, int] = {}
     bounds: list[int] = []
-    n_read = written = 0
-    line, rest = 1, b"\n"  # as in `read_names`
+    written = 0
+    line, at_start, rest = 1, True, b""
+    # one is filled while the other is written
+    buffers = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
     try:
         with igzip.open(path, "rb") as packed, unpacked.open("wb") as file, _WriteBehind(file) as bases:
             for piece in _read_ahead(packed):
-                if not n_read:
-                    check_first_line(path, piece)
-                n_read += len(piece)
-                text = rest + piece
-                done = counted = 0
-                at = text.find(b"\n>")
-                while at >= 0 and (end := text.find(b"\n", at + 1)) >= 0:
-                    written += bases.write(text[done:at].translate(None, _LINE_ENDS))
-                    line += text.count(b"\n", counted, at)
-                    _add_name(path, names, text[at + 2 : end], line)
-                    bounds.append(written)
-                    done, counted, at = end, at, text.find(b"\n>", end)
-                keep = at if at >= 0 else len(text) - 1
-                written += bases.write(text[done:keep].translate(None, _LINE_ENDS))
-                line += text.count(b"\n", counted, keep)
-                rest = text[keep:]
-            if rest.startswith(b"\n>"):
-                _add_name(path, names, rest[2:], line)
+                if not names:
+                    check_first_line(path, rest + piece)
+                text = rest + piece if rest else piece
+                signs = np.frombuffer(text, np.uint8)
+                buffers.reverse()
+                if len(buffers[0]) < len(text):
+                    buffers[0] = np.empty(len(text), np.uint8)
+                at = filled = 0
+                while at < len(text):
+                    if at_start and text[at : at + 1] == b">":
+                        end = text.find(b"\n", at)
+                        if end < 0:
+                            break  # the header goes on in the next piece
+                        _add_name(path, names, text[at + 1 : end], line)
+                        bounds.append(written + filled)
+                        line, at = line + 1, end + 1
+                    at, filled, n_lines, at_start = take_bases(signs, at, at_start, buffers[0], filled)
+                    line += n_lines
+                rest = text[at:]
+                bases.write(buffers[0][:filled].data)
+                written += filled
+            if rest:
+                _add_name(path, names, rest[1:], line)
                 bounds.append(written)
-            else:
-                written += bases.write(rest.translate(None, _LINE_ENDS))
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise

@@ -274,7 +274,7 @@ def test_settings__refuse_nonsense(changes: dict[str, Any], words: str) -> None:
         ({"valid_chroms": ()}, "no window for valid"),
         ({"blocks": (0.0, 0.5, 0.5)}, "no window for train"),
         ({"blocks": (0.8, 0.1, 0.1), "gap": 10**15}, "no window for valid and test"),
-        ({"bin_size": 6000, "min_overlap": 1}, "no bin left of 0"),
+        ({"bin_size": 6000, "min_overlap": 1}, "longer than any of the chromosomes"),
         ({"min_experiments": 12}, "no bin left of 70"),
         ({"min_experiments": 10**15}, "no bin left of 70"),
         ({"genome": "hg38"}, "expected 248,956,422 bp, the length of chr1 in hg38"),
