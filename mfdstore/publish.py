@@ -19,6 +19,8 @@ from typing import IO, Final
 
 from mfdstore.errors import FULL_DISK, CrewError, MfdError, RemoteError, StoreError
 
+ROOT_MARK: Final = b'"mfdstore"'
+"""Stands in the description of a store's root: the name of its attributes."""
 RECORDS: Final = "records"
 """Folder of what is noted of the work done, in a folder that is filled."""
 
@@ -195,6 +197,11 @@ def _kept_if_it_can_go_on(out: Path, hidden: Path) -> Iterator[None]:
     shutil.rmtree(hidden, ignore_errors=True)
 
 
+def is_store_root(path: Path) -> bool:
+    """Whether a file describes the root of one of our stores; others may hold stores within."""
+    return path.is_file() and ROOT_MARK in path.read_bytes()
+
+
 def check_free(out: Path) -> None:
     """Refuse a name that is taken.
 
@@ -205,6 +212,14 @@ def check_free(out: Path) -> None:
     """
     if out.exists() or out.is_symlink():
         raise _exists(out)
+    for above in out.absolute().parents:
+        if is_store_root(above / "zarr.json"):
+            raise StoreError(
+                out,
+                found=f"a name within the store {above}",
+                expected="a name outside of any store",
+                remedy="Choose a name beside it.",
+            )
 
 
 def _lock(out: object, hidden: Path) -> IO[str]:

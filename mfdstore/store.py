@@ -238,7 +238,7 @@ class Store:
             self._check_files(self.path, name, array)
         try:
             return np.asarray(array[selection])
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, RuntimeError, OSError, OverflowError) as error:
             raise _damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
 
     def _read_together(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -283,7 +283,7 @@ def _open_group(files: LocalFiles | RemoteFiles) -> zarr.Group:
         return zarr.open_group(
             files.zarr_store(), mode="r", zarr_format=3, use_consolidated=False if here else None
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, OSError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise _no_store(files) from error
 
 

@@ -149,7 +149,7 @@ def _refused(text: str, found: str, remedy: str) -> StoreError:
 def _shown(text: str) -> str:
     """Give as much of an address as holds no secret: nothing before an @ and nothing behind a ``?`` or ``#``."""
     scheme, behind, rest = text.partition(":")
-    rest = re.split(r"[?#]", rest)[0]
-    if "@" in rest:
+    if "@" in rest:  # first, for a password may hold the other signs
         rest = f"//...@{rest.rsplit('@', 1)[1]}"
+    rest = re.split(r"[?#]", rest)[0]
     return _CONTROL.sub("?", scheme + behind + rest)

@@ -34,6 +34,7 @@ _OTHER_CREDENTIALS: Final = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_METADATA_ENDPOINT",
 )
+_PLAIN: Final = (*_KEYS, "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 _ENVIRONMENT: Final = (
@@ -70,8 +71,17 @@ def connect(address: Address) -> S3Store | HTTPStore:
     }
     if address.scheme != "s3":
         options["allow_http"] = address.scheme == "http"
-        return HTTPStore(str(address), client_options=options, retry_config=retries)
+        try:
+            return HTTPStore(str(address), client_options=options, retry_config=retries)
+        except (BaseError, ValueError):
+            raise RemoteError(
+                address,
+                found="an address that cannot be one of a web server",
+                expected="https://host/folder/encode.zarr",
+                remedy="Correct the address.",
+            ) from None
     _check_credentials(address)
+    _check_characters(address)
     _check_endpoint(address)
     options["allow_http"] = _is_true("AWS_ALLOW_HTTP")
     try:
@@ -162,6 +172,19 @@ def _check_credentials(address: Address) -> None:
         expected="credentials, or AWS_SKIP_SIGNATURE=true for a public bucket",
         remedy="Set the variables (docs/remote.md lists them), then run it again.",
     )
+
+
+def _check_characters(address: Address) -> None:
+    """Refuse blanks and line ends in settings, as a file of Windows leaves them: the client would end the program."""
+    for variable in _PLAIN:
+        text = os.environ.get(variable, "")
+        if not text.isprintable() or " " in text:
+            raise RemoteError(
+                address,
+                found=f"a blank or a line end in {variable}",
+                expected="a value without them",
+                remedy="Set the variable again.",
+            )
 
 
 def _check_endpoint(address: Address) -> None:

@@ -16,6 +16,7 @@ from mfdstore.genomes import some
 from mfdstore.places.address import Address
 from mfdstore.places.connection import explain
 from mfdstore.places.files import RemoteFiles
+from mfdstore.publish import ROOT_MARK
 from mfdstore.transfer.listing import ROOT, Listing
 from mfdstore.transfer.side import side_by_side
 
@@ -64,9 +65,28 @@ def check_free_for(target: RemoteFiles, *, begun: bool = True) -> Mapping[str, M
     there = target.objects()
     if ROOT in there:
         raise _taken(target.place)
+    _check_above(target.place)
     if there and not begun:
         raise _left(target.place, sorted(there))
     return there
+
+
+def _check_above(place: Address) -> None:
+    """Refuse a name within another store, which what is put there would spoil."""
+    parts = place.key.split("/")
+    for n_parts in range(1, len(parts)):
+        above = Address(f"s3://{place.bucket}/{'/'.join(parts[:n_parts])}")
+        try:
+            if ROOT_MARK not in RemoteFiles(above).read(ROOT):
+                continue
+        except (FileNotFoundError, RemoteError):
+            continue  # nothing there, or nothing that may be read with these credentials
+        raise RemoteError(
+            place,
+            found=f"a name within the store {above}",
+            expected=_FREE,
+            remedy="Choose a name beside it.",
+        )
 
 
 def upload(source: Listing, target: RemoteFiles, on_progress: Callable[[int, int], None]) -> int:
@@ -126,7 +146,16 @@ def _put(target: RemoteFiles, name: str, content: bytes, there: Mapping[str, Any
         obstore.put(target.client, name, content, mode="create", use_multipart=False)
     except AlreadyExistsError:
         # also where the answer to our own first try was lost
-        if target.read(name) != content:
+        try:
+            same = target.read(name) == content
+        except FileNotFoundError:
+            raise RemoteError(
+                target.place,
+                found=f"a server that neither has nor takes {name}",
+                expected="one or the other",
+                remedy="Run it again; what was sent is not sent twice.",
+            ) from None
+        if not same:
             raise (_taken(target.place) if name == ROOT else _left(target.place, [name])) from None
         return True
     except (BaseError, OSError) as error:

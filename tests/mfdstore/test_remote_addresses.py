@@ -140,3 +140,42 @@ def test_settings_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MfdError) as caught:
         connect(address)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://u:SECRET#1@host/x.zarr",
+        "https://u:SECRET?1@host/x.zarr",
+        "s3://AK:SEC#SECRET@lab/x.zarr",
+        "s3://AK:SECRET/x@lab/x",
+    ],
+)
+def test_no_part_of_a_password_is_shown(text: str) -> None:
+    with pytest.raises(StoreError) as told:
+        find_place(text)
+    assert "SEC" not in str(told.value)
+
+
+def test_a_host_that_is_none_is_told() -> None:
+    with pytest.raises(StoreError, match="cannot be one of a web server"):
+        connect(find_place("http://ex ample/x.zarr"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_ACCESS_KEY_ID", "AK\r"),
+        ("AWS_SESSION_TOKEN", "a\nb"),
+        ("AWS_REGION", "u s"),
+        ("AWS_ENDPOINT_URL", "http://ex ample:1"),
+    ],
+)
+def test_blanks_and_line_ends_in_settings_are_told(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AK")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SK")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StoreError, match=f"a blank or a line end in {variable}"):
+        connect(find_place("s3://lab/x.zarr"))  # type: ignore[arg-type]

@@ -416,3 +416,18 @@ def test_a_server_without_parts_of_files_is_enough_to_fetch_from(little: Little,
         copy_store(address, tmp_path / "got.zarr")
         server.shutdown()
     assert files_of(tmp_path / "got.zarr") == files_of(little.path)
+
+
+def test_a_store_is_not_written_into_another(little: Little, copied: Path, bucket: Bucket) -> None:
+    address = bucket.address("around.zarr")
+    copy_store(little.path, address)
+    before = bucket.files("around.zarr")
+    with pytest.raises(RemoteError, match=r"a name within the store s3://"):
+        copy_store(little.path, f"{address}/inner/x.zarr")
+    assert bucket.files("around.zarr") == before
+    for inner in (copied / "inner.zarr", copied / "label_bits" / "inner.zarr"):
+        with pytest.raises(StoreError, match="a name within the store"):
+            copy_store(little.path, inner)
+        with pytest.raises(StoreError, match="a name within the store"):
+            build_store(little.sources, inner, settings())
+    assert files_of(copied) == files_of(little.path)
