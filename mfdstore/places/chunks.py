@@ -66,6 +66,9 @@ class Chunks(WrapperStore["ObjectStore[S3Store | HTTPStore]"]):
             raise explain(self._address, error, key) from None
         if found is None and chunk is not None:
             raise self._lost(chunk["array"], f"no {key}")
+        if found is not None and chunk is not None and len(found) == 0:
+            # zarr would take a shard of nothing for one of fill values
+            raise self._lost(chunk["array"], f"{key} is empty")
         return found
 
     def _lost(self, array: str, why: str) -> StoreError:

@@ -125,6 +125,13 @@ def upload(source: Listing, target: RemoteFiles, on_progress: Callable[[int, int
     *others, root = source.names
     total = len(source.names)
     side_by_side(send, others, lambda done: on_progress(done, total))
+    if gone := sorted(set(others) - set(target.objects())):
+        raise RemoteError(
+            target.place,
+            found=f"objects that were removed meanwhile: {some(gone)}",
+            expected="all that was sent",
+            remedy="Run it again; what is there is not sent twice.",
+        )
     send(root)
     on_progress(total, total)
     return len(reused)

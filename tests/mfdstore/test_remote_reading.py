@@ -22,6 +22,7 @@ from mfdstore.places import connection
 from mfdstore.places.address import find_place
 from mfdstore.places.files import open_files
 from mfdstore.store import Store
+from mfdstore.transfer.run import copy_store
 from tests.mfdstore.conftest import Little
 from tests.servers import KEY, SECRET, Bucket, Served, cut, http_server, silent, status, whole_only
 
@@ -317,3 +318,22 @@ def test_no_server_and_no_leave_are_told(
     with pytest.raises(MfdError) as hidden:
         Store(bucket.address("x.zarr"))
     assert SECRET not in str(hidden.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["label_bits/c/0/0", "label_bits_by_experiment/c/0/0", "sequence/chr1/c/0", "start/c/0"]
+)
+def test_an_object_that_was_emptied_is_no_stretch_without_peaks(
+    little: Little, bucket: Bucket, name: str
+) -> None:
+    address = bucket.address("emptied.zarr")
+    copy_store(little.path, address)
+    bucket.put(f"emptied.zarr/{name}", b"")
+    store = Store(address)
+    array = name.split("/c/")[0]
+    with pytest.raises(StoreError, match=f"array {array} with a damaged chunk"):
+        store.read(array)
+    dataset = xr.open_dataset(address, engine="mfdstore") if array == "label_bits" else None
+    if dataset is not None:
+        with pytest.raises(StoreError, match="damaged chunk"):
+            _ = dataset.label.values
