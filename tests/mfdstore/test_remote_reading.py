@@ -331,9 +331,12 @@ def test_an_object_that_was_emptied_is_no_stretch_without_peaks(
     bucket.put(f"emptied.zarr/{name}", b"")
     store = Store(address)
     array = name.split("/c/")[0]
-    with pytest.raises(StoreError, match=f"array {array} with a damaged chunk"):
+    # a part of nothing is refused by the server itself
+    with pytest.raises(
+        StoreError, match=rf"array {array} with a damaged chunk|request that failed for {name}"
+    ):
         store.read(array)
     dataset = xr.open_dataset(address, engine="mfdstore") if array == "label_bits" else None
     if dataset is not None:
-        with pytest.raises(StoreError, match="damaged chunk"):
+        with pytest.raises(StoreError, match=r"damaged chunk|request that failed"):
             _ = dataset.label.values
