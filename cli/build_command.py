@@ -10,10 +10,22 @@ import typer
 
 from cli.console import explained, log_to_stderr, progress_bars
 from cli.fetch_commands import Cache, make_web, print_forecast
-from cli.options import AsJson, check_splits, fractions, names, print_json, size
+from cli.options import (
+    AsJson,
+    BlockFractions,
+    Gap,
+    SplitBlocks,
+    SplitTest,
+    SplitValid,
+    check_splits,
+    fractions,
+    names,
+    print_json,
+    size,
+)
 from cli.store_tables import print_build
 
-_FILES, _BINS, _SPLITS, _COMPUTING = "Files", "Bins and filters", "Splits", "Computing"
+_FILES, _BINS, _COMPUTING = "Files", "Bins and filters", "Computing"
 
 
 def add_build(app: typer.Typer) -> None:
@@ -90,31 +102,11 @@ def build(
         int,
         typer.Option(help="A bin is kept if so many experiments have a peak in it.", rich_help_panel=_BINS),
     ] = 2,
-    split_valid: Annotated[
-        str, typer.Option(help="Chromosomes held out for validation.", rich_help_panel=_SPLITS)
-    ] = "chr8",
-    split_test: Annotated[
-        str, typer.Option(help="Chromosomes held out for the test.", rich_help_panel=_SPLITS)
-    ] = "chr9,chr10",
-    split_blocks: Annotated[
-        bool,
-        typer.Option(
-            "--split-blocks",
-            help="Cut each chromosome into three blocks instead: for one chromosome alone.",
-            rich_help_panel=_SPLITS,
-        ),
-    ] = False,
-    block_fractions: Annotated[
-        str,
-        typer.Option(help="Shares of train, valid and test with --split-blocks.", rich_help_panel=_SPLITS),
-    ] = "0.8,0.1,0.1",
-    gap: Annotated[
-        int,
-        typer.Option(
-            help="Unused bp between two blocks with --split-blocks; as wide as a window, no base is read twice.",
-            rich_help_panel=_SPLITS,
-        ),
-    ] = 1152,
+    split_valid: SplitValid = "chr8",
+    split_test: SplitTest = "chr9,chr10",
+    split_blocks: SplitBlocks = False,
+    block_fractions: BlockFractions = "0.8,0.1,0.1",
+    gap: Gap = 1152,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Build without the experiments that have no peak file.")
     ] = False,

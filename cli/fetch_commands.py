@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import err, explained, log_to_stderr, out, progress_bars
-from cli.options import local_path
+from cli.options import AsJson, local_path
 from cli.store_tables import print_path
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ Attempts = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer or its next byte.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be fetched, how much and where to; write nothing.")
 ]

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
-from cli.options import local_path, some_names
+from cli.options import AsJson, local_path, some_names
 from cli.store_tables import print_path
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ Output = Annotated[
         "--out", parser=local_path, metavar="PATH", help="Store to create on disk; must not exist yet."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 
 
 def add_growing(app: typer.Typer) -> None:

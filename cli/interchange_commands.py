@@ -9,10 +9,25 @@ from typing import Annotated
 import typer
 
 from cli.console import explained, progress_bars
-from cli.options import StorePath, check_splits, fractions, given, local_path, names, print_json, some_names
+from cli.options import (
+    AsJson,
+    BlockFractions,
+    Gap,
+    SplitBlocks,
+    SplitTest,
+    SplitValid,
+    StorePath,
+    check_splits,
+    fractions,
+    given,
+    local_path,
+    names,
+    print_json,
+    some_names,
+)
 from cli.store_tables import print_export, print_import
 
-_FILES, _LABELS, _SPLITS, _CHOICE = "Files", "Labels", "Splits", "What to export"
+_FILES, _LABELS, _CHOICE = "Files", "Labels", "What to export"
 _SPLIT_OPTIONS = ("split_valid", "split_test", "split_blocks", "block_fractions", "gap")
 
 
@@ -86,27 +101,11 @@ def import_mfd(
             show_default=False,
         ),
     ] = None,
-    split_valid: Annotated[
-        str, typer.Option(help="Chromosomes held out for validation.", rich_help_panel=_SPLITS)
-    ] = "chr8",
-    split_test: Annotated[
-        str, typer.Option(help="Chromosomes held out for the test.", rich_help_panel=_SPLITS)
-    ] = "chr9,chr10",
-    split_blocks: Annotated[
-        bool,
-        typer.Option(
-            "--split-blocks",
-            help="Cut each chromosome into three blocks instead: for one chromosome alone.",
-            rich_help_panel=_SPLITS,
-        ),
-    ] = False,
-    block_fractions: Annotated[
-        str,
-        typer.Option(help="Shares of train, valid and test with --split-blocks.", rich_help_panel=_SPLITS),
-    ] = "0.8,0.1,0.1",
-    gap: Annotated[
-        int, typer.Option(help="Unused bp between two blocks with --split-blocks.", rich_help_panel=_SPLITS)
-    ] = 1152,
+    split_valid: SplitValid = "chr8",
+    split_test: SplitTest = "chr9,chr10",
+    split_blocks: SplitBlocks = False,
+    block_fractions: BlockFractions = "0.8,0.1,0.1",
+    gap: Gap = 1152,
     allow_missing: Annotated[
         bool,
         typer.Option(
@@ -116,7 +115,7 @@ def import_mfd(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Keep experiments without a peak on the chosen chromosomes.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a release in the format of MFD's authors into a store.
 
@@ -192,7 +191,7 @@ def export(
         ),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Do not pack BED files by gzip.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write STORE as files that other programs read.
 

@@ -19,6 +19,29 @@ StorePath = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 
+SPLITS = "Splits"
+"""Panel of the options that hold windows out."""
+SplitValid = Annotated[str, typer.Option(help="Chromosomes held out for validation.", rich_help_panel=SPLITS)]
+SplitTest = Annotated[str, typer.Option(help="Chromosomes held out for the test.", rich_help_panel=SPLITS)]
+SplitBlocks = Annotated[
+    bool,
+    typer.Option(
+        "--split-blocks",
+        help="Cut each chromosome into three blocks instead: for one chromosome alone.",
+        rich_help_panel=SPLITS,
+    ),
+]
+BlockFractions = Annotated[
+    str, typer.Option(help="Shares of train, valid and test with --split-blocks.", rich_help_panel=SPLITS)
+]
+Gap = Annotated[
+    int,
+    typer.Option(
+        help="Unused bp between two blocks with --split-blocks; as wide as a window, no base is read twice.",
+        rich_help_panel=SPLITS,
+    ),
+]
+
 
 def local_path(text: str) -> Path:
     """Read a path to write to, of a command that writes to disk alone."""

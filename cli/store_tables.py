@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -29,7 +30,6 @@ def print_path(path: str) -> None:
 def print_build(done: BuildReport) -> None:
     """Print what came in, what each filter took, and what is left."""
     counts = done.counts
-    table = Table(box=None, show_header=False)
     rows = [
         ("experiments", f"{counts.experiments:,}", ""),
         (
@@ -48,15 +48,21 @@ def print_build(done: BuildReport) -> None:
         ),
         ("positive pairs", f"{counts.positive_pairs:,}", "of window and experiment"),
     ]
-    metadata = [(name.replace("_", " "), f"{n:,}") for name, n in counts.metadata.items() if n]
+    _print_counts(rows, counts.metadata, done.path)
+
+
+def _print_counts(rows: Sequence[tuple[str, str, str]], metadata: Mapping[str, int], path: Place) -> None:
+    """Print what came into a new store and what was left out, what its tables do not say, and where it is."""
+    table = Table(box=None, show_header=False)
     for row in rows:
         table.add_row(*row)
-    for index, (name, n) in enumerate(metadata):
+    told = [(name.replace("_", " "), f"{n:,}") for name, n in metadata.items() if n]
+    for index, (name, n) in enumerate(told):
         table.add_row("metadata" if index == 0 else "", n, name)
     table.columns[1].justify = "right"
     out.print(table)
-    _print_unknown(done.path)
-    print_path(str(done.path))
+    _print_unknown(path)
+    print_path(str(path))
 
 
 def _print_unknown(path: Place) -> None:
@@ -79,7 +85,6 @@ def _print_unknown(path: Place) -> None:
 def print_import(done: ImportReport) -> None:
     """Print what a release held, what was left out, and what is in the store."""
     counts = done.counts
-    table = Table(box=None, show_header=False)
     rows = [
         ("experiments", f"{counts.experiments:,}", ""),
         ("regions", f"{counts.regions:,}", ""),
@@ -93,15 +98,7 @@ def print_import(done: ImportReport) -> None:
         ("pairs", f"{counts.pairs:,}", f"{counts.pairs_repeated:,} of them a second time"),
         ("positive pairs", f"{counts.positive_pairs:,}", "of window and experiment"),
     ]
-    for row in rows:
-        table.add_row(*row)
-    metadata = [(name.replace("_", " "), f"{n:,}") for name, n in counts.metadata.items() if n]
-    for index, (name, n) in enumerate(metadata):
-        table.add_row("metadata" if index == 0 else "", n, name)
-    table.columns[1].justify = "right"
-    out.print(table)
-    _print_unknown(done.path)
-    print_path(str(done.path))
+    _print_counts(rows, counts.metadata, done.path)
 
 
 def print_export(done: ExportReport) -> None:

@@ -119,33 +119,6 @@ def _write_runs(  # pragma: no cover - compiled
     return n_runs
 
 
-def cut_runs(
-    first: NDArray[np.int32], stop: NDArray[np.int32], begin: int, end: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Cut ascending runs to the bins [begin, end); what lies outside is left out."""
-    low, high = np.searchsorted(stop, begin, "right"), np.searchsorted(first, end, "left")
-    if begin >= end:  # no bin, though it may lie within a run
-        high = low
-    return np.clip(first[low:high], begin, end), np.clip(stop[low:high], begin, end)
-
-
-def to_windows(
-    first: NDArray[np.int32], stop: NDArray[np.int32], rank: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Turn runs of bins into runs of windows; those without a window are left out.
-
-    Parameters
-    ----------
-    first, stop
-        Of each run, in bins, shape ``(run,)``.
-    rank
-        How many bins before each are kept, shape ``(bin + 1,)``.
-    """
-    low, high = rank[first], rank[stop]
-    some = low < high
-    return low[some], high[some]
-
-
 @compiled
 def add_runs(  # pragma: no cover - compiled
     runs: NDArray[np.int32], counts: NDArray[np.int64], begin: int, end: int, steps: NDArray[np.int32]
@@ -227,33 +200,26 @@ def _first_beyond(  # pragma: no cover - compiled
 
 
 @compiled
-def set_in_rows(  # pragma: no cover - compiled
-    first: NDArray[np.int32], stop: NDArray[np.int32], rows: NDArray[np.uint8], byte: int, mask: int
+def set_runs_in_lines(  # pragma: no cover - compiled
+    runs: NDArray[np.int32], counts: NDArray[np.int64], rank: NDArray[np.int32], lines: NDArray[np.uint8]
 ) -> None:
-    """Set one bit of one byte in all rows of the runs.
+    """Set the bits of the windows that the runs of each experiment cover, the first window in the high bit.
 
     Parameters
     ----------
-    first, stop
-        Of each run, counted from the first of the rows, shape ``(run,)``.
-    rows
-        Packed labels, changed in place, shape ``(window, label_byte)``.
-    byte, mask
-        Which bit.
+    runs, counts
+        As for `add_runs`.
+    rank
+        How many bins before each are kept, shape ``(bin + 1,)``.
+    lines
+        Packed labels, changed in place, shape ``(experiment, window_byte)``.
     """
-    for run in range(len(first)):
-        for row in range(first[run], stop[run]):
-            rows[row, byte] |= np.uint8(mask)
-
-
-@compiled
-def set_in_line(  # pragma: no cover - compiled
-    first: NDArray[np.int32], stop: NDArray[np.int32], line: NDArray[np.uint8]
-) -> None:
-    """Set all bits of the runs in packed bits, the first in the high bit, shape ``(window_byte,)``."""
-    for run in range(len(first)):
-        for bit in range(first[run], stop[run]):
-            line[bit >> 3] |= np.uint8(0x80 >> (bit & 7))
+    run = 0
+    for experiment in range(len(counts)):
+        for _ in range(counts[experiment]):
+            for bit in range(rank[runs[0, run]], rank[runs[1, run]]):
+                lines[experiment, bit >> 3] |= np.uint8(0x80 >> (bit & 7))
+            run += 1
 
 
 @compiled

@@ -212,7 +212,8 @@ def check_free(out: Path) -> None:
     """
     if out.exists() or out.is_symlink():
         raise _exists(out)
-    for above in out.absolute().parents:
+    absolute = out.absolute()
+    for above in {*absolute.parents, *absolute.resolve().parents}:  # a link may lead into a store
         if is_store_root(above / "zarr.json"):
             raise StoreError(
                 out,

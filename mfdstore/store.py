@@ -21,12 +21,12 @@ from mfdstore import schema
 from mfdstore.attributes import find_fault
 from mfdstore.display import html_box, html_table, plain
 from mfdstore.errors import StoreError
-from mfdstore.genomes import some
+from mfdstore.genomes import Genome, some
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor, FactorTable, decode_values
 from mfdstore.places.address import Address, AnyPlace, Place, find_place
 from mfdstore.places.files import LocalFiles, RemoteFiles, open_files, stamp_of
-from mfdstore.windows import WindowTable
+from mfdstore.windows import Tiling, WindowTable
 
 _AT_ONCE: Final = 16
 """Small arrays that are asked for side by side where each is an answer of a server."""
@@ -102,6 +102,16 @@ class Store:
             *((role, some(names) if names else "no factors") for role, names in roles.items()),
             ("digest", self.digest),
         ]
+
+    @cached_property
+    def reference(self) -> Genome:
+        """Names and lengths of the store's chromosomes, to read intervals and regions by."""
+        return Genome(self.genome, dict(zip(self.chroms, self.chrom_sizes, strict=True)), {})
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """Bins of its chromosomes, kept or not."""
+        return Tiling(self.chroms, self.chrom_sizes, self.bin_size)
 
     @property
     def full_path(self) -> str:
@@ -334,9 +344,4 @@ def _damaged(path: Place, found: str) -> StoreError:
         )
     else:
         remedy = "`mfdstore verify` lists what is damaged, `mfdstore verify --repair` mends it."
-    return StoreError(
-        path,
-        found=found,
-        expected="a whole store",
-        remedy=remedy,
-    )
+    return StoreError(path, found=found, expected="a whole store", remedy=remedy)

@@ -78,7 +78,7 @@ def keep_bins(
     begin, n_bins = chromosome.begin, chromosome.end - chromosome.begin
     steps = np.zeros(n_bins + 1, np.int32)
     for piece in range(len(runs.counts)):
-        add_runs(*runs.whole_piece(piece), begin, chromosome.end, steps)
+        add_runs(*runs.piece(piece), begin, chromosome.end, steps)
     n_positive = np.cumsum(steps[:-1], dtype=np.int32)
     keep = n_positive >= settings.min_experiments
     counts = {"bins": n_bins, "bins_below_min_experiments": int((~keep).sum())}

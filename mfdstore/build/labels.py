@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from mfdstore import layout, schema
-from mfdstore.bitmaps import set_in_line, set_runs_in_rows, to_windows
+from mfdstore.bitmaps import set_runs_in_lines, set_runs_in_rows
 from mfdstore.build.bins import Chromosome
 from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.peaks import PER_PIECE, Runs
@@ -113,7 +113,7 @@ def write_rows(folder: Path, runs: Runs, begin: int, end: int, width: int) -> Do
     ranks = rank[first_bin : end_bin + 1] - np.int32(begin)
     rows = np.zeros((end - begin, width), np.uint8)
     for piece in range(len(runs.counts)):
-        set_runs_in_rows(*runs.whole_piece(piece), first_bin, ranks, rows, piece)
+        set_runs_in_rows(*runs.piece(piece), first_bin, ranks, rows, piece)
     outputs = []
     for row in range(0, end - begin, schema.ROWS_PER_SHARD):
         shard = rows[row : row + schema.ROWS_PER_SHARD]
@@ -138,8 +138,7 @@ def write_lines(folder: Path, runs: Runs, piece: int, n_windows: int) -> Done:
     """Write the labels of eight experiments over all windows, shape ``(experiment, window_byte)``."""
     rank = np.load(folder / RANK_FILE, mmap_mode="r")
     lines = np.zeros((len(runs.counts[piece]), schema.n_bytes(n_windows)), np.uint8)
-    for line, (first, stop) in zip(lines, runs.piece(piece), strict=True):
-        set_in_line(*to_windows(first, stop, rank), line)
+    set_runs_in_lines(*runs.piece(piece), np.asarray(rank), lines)
     shard = write_shard(folder / "store", schema.LABEL_BITS_BY_EXPERIMENT, piece * PER_PIECE, lines)
     return Done(outputs=(f"store/{shard}",))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -171,29 +171,32 @@ def raster_piece(
     return Done([asdict(file) for file in found], (piece.runs_file,), inputs)
 
 
-def collect(plan: Plan, values: Sequence[Any]) -> dict[str, PeakFile]:
-    """Put together what the tasks found.
+def put_together(parts: Sequence[Piece], values: Sequence[Any]) -> dict[str, PeakFile]:
+    """Put together what the tasks of all pieces found, by experiment."""
+    return {
+        name: PeakFile(**file)
+        for piece, files in zip(parts, values, strict=True)
+        for name, file in zip(piece.names, files, strict=True)
+    }
+
+
+def check_some_here(folder: Path, files: Mapping[str, PeakFile], chroms: Sequence[str]) -> None:
+    """Refuse experiments without a peak on any of the chromosomes.
 
     Raises
     ------
     SourceError
-        If experiments have no peak on any of the chromosomes, unless that is allowed.
+        If there is one.
     """
-    parts = zip(pieces(plan.files), values, strict=True)
-    found = {
-        name: PeakFile(**file)
-        for piece, files in parts
-        for name, file in zip(piece.names, files, strict=True)
-    }
-    empty = [name for name, file in found.items() if not file.n_here]
-    if empty and not plan.settings.allow_empty:
+    empty = [name for name, file in files.items() if not file.n_here]
+    if empty:
         raise SourceError(
-            plan.sources.peaks,
-            found=f"{len(empty)} experiment(s) without a peak on {some(plan.tiling.chroms)}: {some(empty)}",
+            folder,
+            found=f"{len(empty)} experiment(s) without a peak on {some(chroms)}: {some(empty)}",
             expected="a peak in each experiment",
-            remedy="Build more chromosomes, leave these files out, or pass --allow-empty to keep them.",
+            remedy="Check that the files are of the assembly; take more chromosomes, leave these files out, or pass "
+            "--allow-empty to keep them.",
         )
-    return found
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class Runs:
             tuple(tuple(n_runs[first : first + PER_PIECE]) for first in range(0, len(n_runs), PER_PIECE)),
         )
 
-    def whole_piece(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def piece(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Give first bins and bins behind of all runs of a piece, and how many each experiment has.
 
         Returns
@@ -229,11 +232,3 @@ class Runs:
         """
         runs = np.load(self.folder / f"scratch/runs/{index}.npy", mmap_mode="r")
         return np.asarray(runs), np.array(self.counts[index], np.int64)
-
-    def piece(self, index: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """Give first bins and bins behind of the runs of each experiment of a piece; read when they are used."""
-        runs, counts = self.whole_piece(index)
-        begin = 0
-        for count in counts.tolist():
-            yield runs[0, begin : begin + count], runs[1, begin : begin + count]
-            begin += count

@@ -18,7 +18,15 @@ from mfdstore.build.bins import bin_tasks
 from mfdstore.build.crew import Crew
 from mfdstore.build.gathering import gather_crew
 from mfdstore.build.once import Task, do_once
-from mfdstore.build.peaks import PeakFile, Runs, collect, files_at_once, peak_tasks
+from mfdstore.build.peaks import (
+    PeakFile,
+    Runs,
+    check_some_here,
+    files_at_once,
+    peak_tasks,
+    pieces,
+    put_together,
+)
 from mfdstore.build.plan import Plan, make_plan
 from mfdstore.build.sequence import sequence_tasks
 from mfdstore.build.settings import BuildCounts, BuildReport, BuildSettings, Resources, Sources
@@ -182,7 +190,9 @@ def _build(
     # peaks first: what may be wrong with sources is mostly found there
     share = resources.share(crew.n_here, crew.n_programs)
     at_once = files_at_once(plan.files.values(), share, crew.n_jobs)
-    files = collect(plan, run("peak files", peak_tasks(plan), at_once))
+    files = put_together(pieces(plan.files), run("peak files", peak_tasks(plan), at_once))
+    if not plan.settings.allow_empty:
+        check_some_here(plan.sources.peaks, files, tiling.chroms)
     for chrom, size in zip(tiling.chroms, tiling.sizes, strict=True):
         layout.create_codes(root, chrom, size)
     run("sequence", sequence_tasks(plan))

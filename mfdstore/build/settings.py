@@ -6,14 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mfdstore import schema
-from mfdstore.errors import ConfigError
+from mfdstore.errors import ConfigError, MfdError
 from mfdstore.places.address import Place
 from mfdstore.sources.cache import cache_folder
 from mfdstore.splitting import SplitOptions
+from mfdstore.store import Store
 
 LEAST_MEMORY = 1_000_000_000
 """Below this the libraries leave no room for work, in bytes."""
@@ -107,6 +109,41 @@ class BuildSettings:
     def splits(self) -> SplitOptions:
         """The part of the settings that says which windows are held out."""
         return SplitOptions(self.valid_chroms, self.test_chroms, self.blocks, self.gap)
+
+
+def settings_of(store: Store, noted: Mapping[str, Any]) -> BuildSettings:
+    """Give the settings of the build that made a store, as far as they decide its windows.
+
+    Parameters
+    ----------
+    store
+        The store.
+    noted
+        What its provenance says of them.
+
+    Raises
+    ------
+    ValueError
+        If that is not what this version of mfd notes.
+    """
+    try:
+        blocks = noted["blocks"]
+        if blocks is not None:
+            train, valid, test = map(float, blocks)
+            blocks = (train, valid, test)
+        return BuildSettings(
+            genome=store.genome,
+            chroms=store.chroms,
+            bin_size=store.bin_size,
+            min_overlap=store.min_overlap,
+            min_experiments=store.min_experiments,
+            valid_chroms=tuple(map(str, noted["valid_chroms"])),
+            test_chroms=tuple(map(str, noted["test_chroms"])),
+            blocks=blocks,
+            gap=int(noted["gap"]),
+        )
+    except (KeyError, TypeError, ValueError, MfdError) as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)

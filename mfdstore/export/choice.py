@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
-from mfdstore.genomes import Genome, some
+from mfdstore.genomes import some
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import FactorTable
 from mfdstore.selecting import select_experiments
@@ -73,7 +73,7 @@ class Chosen:
         self.store = store
         for split in choice.splits:
             check_split(split)
-        genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
+        genome = store.reference
         self.chroms = genome.restrict(choice.chroms) if choice.chroms else store.chroms
         """Names of the chromosomes, in the store's order."""
         self.experiments = _choose_experiments(store, choice)

@@ -53,11 +53,6 @@ class Given:
                 remedy="Give both, or none to fetch both from the ENCODE portal.",
             )
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing has to be fetched."""
-        return self.fasta is not None and self.peaks is not None
-
 
 @dataclass(frozen=True)
 class CompleteSources:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from isal import igzip
+
 from mfdstore.errors import SourceError
 from mfdstore.genomes import Genome, find_assembly, some
 from mfdstore.sources.cache import cached, held
 from mfdstore.sources.downloads import Wanted, check_name
 from mfdstore.sources.fasta import open_fasta
+from mfdstore.sources.fasta_text import GZIP_DAMAGE
 from mfdstore.sources.releases import Release, Sites, known_release
 from mfdstore.sources.web import Web
 
@@ -176,13 +177,13 @@ def _unpack(packed: Path, on_progress: Progress) -> Path:
     part = plain.with_name(f".{plain.name}.part")
     total = packed.stat().st_size
     try:
-        with packed.open("rb") as raw, gzip.open(raw) as text, part.open("wb") as handle:
+        with packed.open("rb") as raw, igzip.open(raw) as text, part.open("wb") as handle:
             while block := text.read(_UNPACKED_BYTES):
                 handle.write(block)
                 on_progress(f"unpacking {packed.name}, MB", raw.tell() // 1_000_000, total // 1_000_000)
             handle.flush()
             os.fsync(handle.fileno())
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except GZIP_DAMAGE as error:
         part.unlink(missing_ok=True)
         raise SourceError(
             packed,

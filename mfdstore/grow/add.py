@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore.build.peaks import PeakFile
+from mfdstore.build.peaks import PeakFile, check_some_here
 from mfdstore.build.settings import Resources
 from mfdstore.errors import ConfigError, SourceError
-from mfdstore.genomes import Genome, some
+from mfdstore.genomes import some
 from mfdstore.grow.columns import join_factors
 from mfdstore.grow.content import (
     Content,
@@ -26,14 +26,14 @@ from mfdstore.grow.content import (
     write_labels,
 )
 from mfdstore.grow.lineage import Rule, peaks_of, provenance, rule_of
-from mfdstore.grow.peaks import RunLabels, check_some_here, find_peak_files, raster_files
+from mfdstore.grow.peaks import RunLabels, raster_files
 from mfdstore.grow.rebuilt import find_old_files, keep_windows, read_same_blacklist, settings_of
 from mfdstore.labels import pack_labels, unpack_labels
 from mfdstore.metadata import FactorTable
 from mfdstore.places.address import AnyPlace
 from mfdstore.publish import published
 from mfdstore.sources.encode import ExperimentTable, read_experiments
-from mfdstore.sources.peak_folder import match_peak_files
+from mfdstore.sources.peak_folder import list_peak_files, match_peak_files
 from mfdstore.store import Store
 from mfdstore.windows import Tiling, WindowTable
 
@@ -113,13 +113,13 @@ def add_experiments(
             remedy="Pass --old-peaks, or leave out --blacklist.",
         )
     with published(out) as folder:
-        store = open_parent(path, out)
+        store = open_parent(path)
         table = read_experiments(sources.metadata, sources.report, store.genome)
         files, n_passed = _new_files(store, table, sources)
         rows = [table.factors.experiments.index(name) for name in files]
         new = _speaking(table.factors.take(np.array(rows)))
         factors = join_factors([(str(path), store.factors), (str(sources.metadata), new)])
-        genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
+        genome = store.reference
         tiling = Tiling(store.chroms, store.chrom_sizes, store.bin_size)
         rule = rule_of(store)
         old_files: Mapping[str, Path] = {}
@@ -139,7 +139,7 @@ def add_experiments(
         )
         added = {name: found[name] for name in files}
         if not sources.allow_empty:
-            check_some_here(sources.peaks, added, tiling)
+            check_some_here(sources.peaks, added, tiling.chroms)
         if sources.old_peaks is not None:
             _check_same(store, sources.old_peaks, {name: found[name] for name in old_files})
             windows = keep_windows(
@@ -196,7 +196,7 @@ def add_experiments(
 def _new_files(store: Store, table: ExperimentTable, sources: AddedSources) -> tuple[dict[str, Path], int]:
     """Find the peak file of each new experiment, and count the rows of experiments that the store has."""
     there = set(store.experiments)
-    again = [name for name in find_peak_files(sources.peaks, "--peaks") if name in there]
+    again = [name for name in list_peak_files(sources.peaks, "--peaks") if name in there]
     if again:
         raise ConfigError(
             str(sources.peaks),

@@ -93,7 +93,7 @@ def choose_windows(store: Store, choice: Choice) -> ChosenWindows:
     SourceError
         If the BED file cannot be used.
     """
-    genome = Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
+    genome = store.reference
     windows = store.windows
     keep = np.ones(len(windows), np.bool_)
     counts: dict[str, int] = {}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore import schema
-from mfdstore.errors import ConfigError, StoreError
+from mfdstore.errors import StoreError
 from mfdstore.labels import count_positive, pack_labels, unpack_labels
 from mfdstore.metadata import FactorTable
 from mfdstore.places.address import AnyPlace
@@ -81,25 +81,15 @@ class GrowReport:
     notes: tuple[str, ...] = field(default=())
 
 
-def open_parent(path: AnyPlace, out: Path) -> Store:
+def open_parent(path: AnyPlace) -> Store:
     """Open a store that another is to be made of.
 
     Raises
     ------
     StoreError
         If it cannot be opened, or its windows are not ascending bins of its chromosomes.
-    ConfigError
-        If the other would lie within it.
     """
     store = Store(path)
-    here = store.path.resolve() if isinstance(store.path, Path) else None
-    if here is not None and out.absolute().resolve().is_relative_to(here) and out.resolve() != here:
-        raise ConfigError(
-            "--out",
-            found=f"{out}, within the store {path}",
-            expected="a name beside it",
-            remedy="Choose another name for --out.",
-        )
     windows = store.windows
     key = windows.chrom.astype(np.int64) << 32 | windows.start
     ends = windows.start.astype(np.int64) + store.bin_size

@@ -90,7 +90,7 @@ def merge_stores(
             remedy="Name all that are to be put together.",
         )
     with published(out) as folder:
-        stores = [open_parent(path, out) for path in paths]
+        stores = [open_parent(path) for path in paths]
         _check_alike(stores)
         peaks = together(stores)
         factors = join_factors([(str(store.path), store.factors) for store in stores])

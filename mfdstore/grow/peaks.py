@@ -9,33 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore.bitmaps import cut_runs, set_in_rows
+from mfdstore.bitmaps import set_runs_in_rows
 from mfdstore.build.gathering import gather_crew
-from mfdstore.build.peaks import PeakFile, Piece, Runs, files_at_once, pieces, raster_piece
+from mfdstore.build.peaks import PeakFile, Piece, Runs, files_at_once, pieces, put_together, raster_piece
 from mfdstore.build.settings import Resources
-from mfdstore.errors import SourceError
-from mfdstore.genomes import Genome, some
+from mfdstore.genomes import Genome
 from mfdstore.grow.content import Progress
-from mfdstore.sources.bed import peak_stem
 from mfdstore.windows import Tiling, WindowTable
-
-
-def find_peak_files(folder: Path, option: str) -> dict[str, Path]:
-    """Find the peak files of a folder by their names' stems.
-
-    Raises
-    ------
-    SourceError
-        If there is no such folder.
-    """
-    if not folder.is_dir():
-        raise SourceError(
-            folder,
-            found="no such folder",
-            expected="a folder of peak files",
-            remedy=f"Check the path given to {option}.",
-        )
-    return {stem: path for path in sorted(folder.iterdir()) if (stem := peak_stem(path)) is not None}
 
 
 def raster_files(
@@ -85,31 +65,8 @@ def raster_files(
         values = crew.run(
             raster, parts, at_once=at_once, on_done=lambda done: on_progress("peak files", done, len(parts))
         )
-    found = {
-        name: PeakFile(**entry)
-        for piece, entries in zip(parts, values, strict=True)
-        for name, entry in zip(piece.names, entries, strict=True)
-    }
+    found = put_together(parts, values)
     return Runs.of(folder, found), found
-
-
-def check_some_here(folder: Path, files: Mapping[str, PeakFile], tiling: Tiling) -> None:
-    """Refuse experiments without a peak on any of the chromosomes.
-
-    Raises
-    ------
-    SourceError
-        If there is one.
-    """
-    empty = [name for name, file in files.items() if not file.n_here]
-    if empty:
-        raise SourceError(
-            folder,
-            found=f"{len(empty)} experiment(s) without a peak on {some(tiling.chroms)}: {some(empty)}",
-            expected="a peak in each experiment",
-            remedy="Leave these files out, or pass --allow-empty to keep them; check that they are of the store's "
-            "assembly.",
-        )
 
 
 class RunLabels:
@@ -134,9 +91,9 @@ class RunLabels:
         """Give packed labels of windows [begin, end), shape ``(window, label_byte)``."""
         bins = self._bins[begin:end]
         rows = np.zeros((end - begin, len(self._runs.counts)), np.uint8)
+        if not len(bins):
+            return rows
+        ranks = np.searchsorted(bins, np.arange(bins[0], bins[-1] + 2)).astype(np.int32)
         for piece in range(len(self._runs.counts)):
-            for bit, (first, stop) in enumerate(self._runs.piece(piece)):
-                cut = cut_runs(first, stop, int(bins[0]), int(bins[-1]) + 1)
-                low, high = (np.searchsorted(bins, side).astype(np.int32) for side in cut)
-                set_in_rows(low, high, rows, piece, 0x80 >> bit)
+            set_runs_in_rows(*self._runs.piece(piece), int(bins[0]), ranks, rows, piece)
         return rows

@@ -12,13 +12,14 @@ from mfdstore.build.once import save_array
 from mfdstore.build.peaks import Runs
 from mfdstore.build.sequence import stretches
 from mfdstore.build.settings import BuildSettings
+from mfdstore.build.settings import settings_of as build_settings_of
 from mfdstore.dinucleotides import find_blank
-from mfdstore.errors import ConfigError, MfdError, SourceError, StoreError
+from mfdstore.errors import ConfigError, SourceError, StoreError
 from mfdstore.genomes import Genome, some
 from mfdstore.grow.content import Progress
 from mfdstore.grow.lineage import Rule, peaks_of
-from mfdstore.grow.peaks import find_peak_files
 from mfdstore.sources.bed import Intervals, read_intervals
+from mfdstore.sources.peak_folder import list_peak_files
 from mfdstore.splitting import Splitter
 from mfdstore.store import Store
 from mfdstore.windows import Tiling, WindowTable
@@ -41,35 +42,15 @@ def settings_of(store: Store, rule: Rule) -> BuildSettings:
             expected="a store as `mfdstore build` makes it",
             remedy="Leave out --old-peaks, so that the windows stay as they are; or build anew from all sources.",
         )
-    noted = rule.settings
     try:
-        return BuildSettings(
-            genome=store.genome,
-            chroms=store.chroms,
-            bin_size=store.bin_size,
-            min_overlap=store.min_overlap,
-            min_experiments=rule.least,
-            valid_chroms=tuple(map(str, noted["valid_chroms"])),
-            test_chroms=tuple(map(str, noted["test_chroms"])),
-            blocks=_three(noted["blocks"]),
-            gap=int(noted["gap"]),
-        )
-    except (KeyError, TypeError, ValueError, MfdError) as error:
+        return build_settings_of(store, rule.settings)
+    except ValueError as error:
         raise StoreError(
             store.path,
             found=f"settings in its provenance that cannot be read ({error})",
             expected="those of a build by this version of mfd",
             remedy="Leave out --old-peaks, so that the windows stay as they are; or build anew from all sources.",
         ) from error
-
-
-def _three(blocks: object) -> tuple[float, float, float] | None:
-    if blocks is None:
-        return None
-    if not isinstance(blocks, (list, tuple)):
-        raise TypeError("blocks that are no list")
-    train, valid, test = map(float, blocks)
-    return train, valid, test
 
 
 def find_old_files(store: Store, folder: Path) -> dict[str, Path]:
@@ -91,7 +72,7 @@ def find_old_files(store: Store, folder: Path) -> dict[str, Path]:
             expected="the digest of each, to hold --old-peaks against",
             remedy="Leave out --old-peaks, so that the windows stay as they are; or build anew from all sources.",
         )
-    found = find_peak_files(folder, "--old-peaks")
+    found = list_peak_files(folder, "--old-peaks")
     lacking = [name for name in store.experiments if name not in found]
     if lacking:
         raise SourceError(

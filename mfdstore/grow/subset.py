@@ -59,7 +59,7 @@ def subset_store(
         If the store is damaged, or `out` exists or cannot be written.
     """
     with published(out) as folder:
-        store = open_parent(path, out)
+        store = open_parent(path)
         cut = _cut(store, choice, on_progress)
         windows, chroms = store.windows, cut.chroms
         place = np.full(len(store.chroms), -1, np.int16)

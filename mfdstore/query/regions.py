@@ -129,7 +129,7 @@ def _genome(dataset: xr.Dataset) -> Genome:
     name = str(dataset.attrs.get("genome", ""))
     stores = find_stores(dataset)
     if stores:
-        return Genome(name, dict(zip(stores[0].chroms, stores[0].chrom_sizes, strict=True)), {})
+        return stores[0].reference
     chroms = dict.fromkeys(window_coordinate(dataset, schema.CHROM), _ANY_LENGTH)
     return Genome(name, {str(chrom): size for chrom, size in chroms.items()}, {})
 

@@ -16,19 +16,14 @@ from mfdstore.build.once import save_array
 from mfdstore.build.peaks import PER_PIECE, Piece, Runs, raster_piece
 from mfdstore.build.sequence import stretches
 from mfdstore.build.settings import BuildSettings
+from mfdstore.build.settings import settings_of as build_settings_of
 from mfdstore.dinucleotides import find_blank
 from mfdstore.provenance import describe_file
 from mfdstore.repair.bench import Bench, check_source
 from mfdstore.sources.bed import read_intervals
 from mfdstore.splitting import Splitter
 from mfdstore.store import Store
-from mfdstore.verify.labels import find_peak_files, genome_of, recorded_md5
-from mfdstore.windows import Tiling
-
-
-def tiling_of(store: Store) -> Tiling:
-    """Give the bins of a store's chromosomes."""
-    return Tiling(store.chroms, store.chrom_sizes, store.bin_size)
+from mfdstore.verify.labels import find_peak_files, recorded_md5
 
 
 def raster(bench: Bench, store: Store, folder: Path, pieces: Iterable[int], crew: Crew) -> Runs:
@@ -47,7 +42,7 @@ def raster(bench: Bench, store: Store, folder: Path, pieces: Iterable[int], crew
     recorded = recorded_md5(store)
     counts = [[0] * PER_PIECE for _ in range(schema.n_bytes(store.n_experiments))]
     counts[-1] = [0] * (store.n_experiments - PER_PIECE * (len(counts) - 1))
-    genome, tiling = genome_of(store), tiling_of(store)
+    genome, tiling = store.reference, store.tiling
 
     def work(piece: Piece) -> list[int]:
         for name, path in zip(piece.names, piece.paths, strict=True):
@@ -62,7 +57,7 @@ def raster(bench: Bench, store: Store, folder: Path, pieces: Iterable[int], crew
 
 def chromosomes_of(store: Store, blacklist: Path | None) -> tuple[Chromosome, ...]:
     """Describe the chromosomes to the tasks of the build."""
-    genome, tiling = genome_of(store), tiling_of(store)
+    genome, tiling = store.reference, store.tiling
     listed = read_intervals(blacklist, genome, may_be_elsewhere=True).by_chrom if blacklist else {}
     found = []
     for index, (name, size) in enumerate(zip(store.chroms, store.chrom_sizes, strict=True)):
@@ -73,16 +68,15 @@ def chromosomes_of(store: Store, blacklist: Path | None) -> tuple[Chromosome, ..
 
 def splitter_of(store: Store, settings: BuildSettings) -> Splitter:
     """Hold windows out as the build did; chromosomes that are not the store's hold nothing out."""
-    genome = genome_of(store)
-    return Splitter(settings.splits.within(genome), genome)
+    return Splitter(settings.splits.within(store.reference), store.reference)
 
 
 def settings_of(store: Store) -> BuildSettings | None:
     """Read the settings of the build; `None` if the store does not note them as this version knows them."""
     noted = store.provenance.get("settings")
     try:
-        return BuildSettings(**noted) if isinstance(noted, dict) else None
-    except TypeError:
+        return build_settings_of(store, noted) if isinstance(noted, dict) else None
+    except ValueError:
         return None
 
 

@@ -20,7 +20,9 @@ GZIP_MAGIC: Final = b"\x1f\x8b"
 _SCAN_BYTES: Final = 1 << 24
 """Read at a time when the names are looked for; longer than any header line."""
 _ISAL_DAMAGE: Any = isal_zlib.IsalError  # its stubs call it an instance
-DAMAGE: Final[tuple[type[Exception], ...]] = (OSError, EOFError, zlib.error, _ISAL_DAMAGE)
+GZIP_DAMAGE: Final[tuple[type[Exception], ...]] = (gzip.BadGzipFile, EOFError, zlib.error, _ISAL_DAMAGE)
+"""What a gzip file that is damaged or breaks off raises, and no other fault of a file does."""
+DAMAGE: Final[tuple[type[Exception], ...]] = (OSError, *GZIP_DAMAGE)
 """What reading a gzip file that is damaged or breaks off raises."""
 
 

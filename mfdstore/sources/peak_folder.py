@@ -10,21 +10,20 @@ from mfdstore.genomes import Genome, some
 from mfdstore.sources.bed import PEAK_ENDINGS, Intervals, peak_stem, read_intervals
 
 
-def match_peak_files(folder: Path, experiments: Sequence[str], allow_missing: bool) -> dict[str, Path]:
-    """Find the peak file of each experiment, in the metadata's order.
+def list_peak_files(folder: Path, option: str = "--peaks") -> dict[str, Path]:
+    """List the peak files of a folder by accession, sorted; other files are of no interest.
 
     Raises
     ------
     SourceError
-        If the folder is missing or holds no peak files, a file has no row, an experiment has two files, or has
-        none and `allow_missing` is false.
+        If there is no such folder, or an accession has two files.
     """
     if not folder.is_dir():
         raise SourceError(
             folder,
             found="no such folder",
             expected="a folder of peak files",
-            remedy="Check the path given to --peaks.",
+            remedy=f"Check the path given to {option}.",
         )
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -39,6 +38,19 @@ def match_peak_files(folder: Path, experiments: Sequence[str], allow_missing: bo
                 remedy="Remove one of the two.",
             )
         found[stem] = path
+    return found
+
+
+def match_peak_files(folder: Path, experiments: Sequence[str], allow_missing: bool) -> dict[str, Path]:
+    """Find the peak file of each experiment, in the metadata's order.
+
+    Raises
+    ------
+    SourceError
+        If the folder is missing or holds no peak files, a file has no row, an experiment has two files, or has
+        none and `allow_missing` is false.
+    """
+    found = list_peak_files(folder)
     if not found:
         raise SourceError(
             folder,

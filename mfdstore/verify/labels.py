@@ -17,7 +17,8 @@ from mfdstore.dinucleotides import BLANK
 from mfdstore.errors import SourceError
 from mfdstore.genomes import Genome
 from mfdstore.overlaps import label_bins_by_join
-from mfdstore.sources.bed import peak_stem, read_intervals
+from mfdstore.sources.bed import read_intervals
+from mfdstore.sources.peak_folder import list_peak_files
 from mfdstore.store import Store
 from mfdstore.verify.arrays import OnProgress
 from mfdstore.verify.report import Finding
@@ -41,7 +42,7 @@ def check_labels(
     recorded = recorded_md5(store)
     changed = []
     labels = _BinLabels(store)
-    join = _Join(genome_of(store), Tiling(store.chroms, store.chrom_sizes, store.bin_size), store.min_overlap)
+    join = _Join(store.reference, store.tiling, store.min_overlap)
     joined = _joined(join, [files[name] for name in store.experiments], n_jobs)
     for index, (md5, bins) in enumerate(joined):
         name = store.experiments[index]
@@ -63,27 +64,15 @@ def check_labels(
     yield _check_filters(store, labels, blacklist)
 
 
-def genome_of(store: Store) -> Genome:
-    """Give the chromosomes of a store, to read sources by."""
-    return Genome(store.genome, dict(zip(store.chroms, store.chrom_sizes, strict=True)), {})
-
-
 def find_peak_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """Find the peak files of some experiments of a store; others are of no interest.
 
     Raises
     ------
     SourceError
-        If the folder, or a file, is not there.
+        If the folder, or a file, is not there, or an experiment has two.
     """
-    if not folder.is_dir():
-        raise SourceError(
-            folder,
-            found="no such folder",
-            expected="the folder of the peak files that the store was built from",
-            remedy="Check the path given to --peaks.",
-        )
-    files = {stem: path for path in sorted(folder.iterdir()) if (stem := peak_stem(path)) is not None}
+    files = list_peak_files(folder)
     lacking = [name for name in names if name not in files]
     if lacking:
         raise SourceError(
@@ -151,7 +140,7 @@ class _BinLabels:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.tiling = Tiling(store.chroms, store.chrom_sizes, store.bin_size)
+        self.tiling = store.tiling
         self.n_labels = np.zeros(self.tiling.n_bins, np.int32)
         self.window_of_bin = np.full(self.tiling.n_bins, -1, np.int32)
         windows = store.windows
@@ -193,7 +182,7 @@ def _check_filters(store: Store, labels: _BinLabels, blacklist: Path | None) -> 
     if noted is not None and blacklist is None:
         return Finding("filters", None, "pass --blacklist, which the build had")
     if blacklist is not None:
-        listed = read_intervals(blacklist, genome_of(store), may_be_elsewhere=True)
+        listed = read_intervals(blacklist, store.reference, may_be_elsewhere=True)
         if not imported and (not isinstance(noted, Mapping) or listed.file.md5 != noted.get("md5")):
             return Finding(
                 "filters", False, f"{blacklist} is not the blacklist of the build: its md5 differs"

@@ -13,14 +13,11 @@ from numpy.typing import ArrayLike
 
 from mfdstore.bitmaps import (
     add_runs,
-    cut_runs,
     find_runs,
     new_bitmap,
     raster_peaks,
-    set_in_line,
-    set_in_rows,
+    set_runs_in_lines,
     set_runs_in_rows,
-    to_windows,
 )
 from tests.oracles import naive_label_bins
 from tests.strategies import Tiling, tilings
@@ -118,42 +115,13 @@ def test_find_runs__gives_the_longest_stretches(bits: np.ndarray) -> None:
 
 
 @settings(deadline=None)
-@given(bit_rows(), st.integers(0, 400), st.integers(0, 400))
-def test_cut_runs__keeps_the_bits_within(bits: np.ndarray, one: int, other: int) -> None:
-    begin, end = sorted((min(one, len(bits)), min(other, len(bits))))
-    first, stop = cut_runs(*find_runs(np.packbits(bits)), begin, end)
-    back = np.zeros(len(bits), np.bool_)
-    for low, high in zip(first, stop, strict=True):
-        assert low < high
-        back[low:high] = True
-    expected = bits.copy()
-    expected[:begin] = expected[end:] = False
-    np.testing.assert_array_equal(back, expected)
-
-
-@settings(deadline=None)
-@given(bit_rows(), st.integers(0, 2**32))
-def test_rows_and_lines__hold_the_bits_of_the_bins_that_are_kept(bits: np.ndarray, seed: int) -> None:
-    keep = np.random.default_rng(seed).random(len(bits)) < 0.6
-    rank = np.concatenate([[0], np.cumsum(keep)]).astype(np.int32)
-    low, high = to_windows(*find_runs(np.packbits(bits)), rank)
-    rows = np.zeros((int(keep.sum()), 3), np.uint8)
-    set_in_rows(low, high, rows, 1, 0x20)
-    np.testing.assert_array_equal(rows[:, 1], np.where(bits[keep], 0x20, 0))
-    assert not rows[:, [0, 2]].any()
-    line = np.zeros(-(-len(rows) // 8), np.uint8)
-    set_in_line(low, high, line)
-    np.testing.assert_array_equal(line, np.packbits(bits[keep]))
-
-
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.booleans(), min_size=150, max_size=150), min_size=1, max_size=8),
     st.integers(0, 150),
     st.integers(0, 150),
     st.integers(0, 2**32),
 )
-def test_runs_of_a_piece__are_counted_and_set_in_rows(
+def test_runs_of_a_piece__are_counted_and_set_in_rows_and_lines(
     drawn: list[list[bool]], one: int, other: int, seed: int
 ) -> None:
     bits = np.array(drawn)
@@ -171,3 +139,8 @@ def test_runs_of_a_piece__are_counted_and_set_in_rows(
     expected = np.packbits(bits[:, begin:end][:, keep[begin:end]].T, axis=1)
     np.testing.assert_array_equal(rows[:, 1], expected[:, 0])
     assert not rows[:, [0, 2]].any()
+
+    rank = np.concatenate([[0], np.cumsum(keep)]).astype(np.int32)
+    lines = np.zeros((len(bits), -(-rank[-1] // 8)), np.uint8)
+    set_runs_in_lines(runs, counts, rank, lines)
+    np.testing.assert_array_equal(lines, np.packbits(bits[:, keep], axis=1))

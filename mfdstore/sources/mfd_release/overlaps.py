@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,35 +18,14 @@ from numpy.typing import NDArray
 from mfdstore import schema
 from mfdstore.errors import SourceError
 from mfdstore.genomes import some
-from mfdstore.sources.encode import ACCESSION
 from mfdstore.sources.mfd_release import layout
+from mfdstore.sources.mfd_release.experiments import FAULTS, damaged, fault, read_experiments, text_of
 from mfdstore.sources.mfd_release.layout import CarriedStore
 
 _PAIRS: Final = 1 << 20
 """Pairs read at a time."""
 _LABELS: Final = 1 << 26
 """Labels unpacked at a time, in bytes."""
-_FAULTS: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-"""What h5py raises on a file that is damaged or of another kind."""
-
-
-@dataclass(frozen=True)
-class Experiments:
-    """What the file says of its experiments and of the regions it belongs to.
-
-    Parameters
-    ----------
-    accessions
-        In the order of the pairs' indices.
-    n_pairs
-        Of each experiment, shape ``(experiment,)``; `None` where the file does not say.
-    regions_md5
-        Digest of the region file; `None` where the file does not say.
-    """
-
-    accessions: tuple[str, ...]
-    n_pairs: NDArray[np.int64] | None
-    regions_md5: str | None
 
 
 class Overlaps:
@@ -75,11 +53,12 @@ class Overlaps:
             (self.n_pairs,),
             (self.n_pairs, 1),
         ):
-            raise self._fault(
+            raise fault(
+                self.path,
                 f"datasets query of shape {self._query.shape} and target of shape {self._target.shape}",
                 "as many targets as queries, one pair each",
             )
-        self.experiments = self._read_experiments()
+        self.experiments = read_experiments(path, self._query, self._target)
         self.carried = self._read_carried(file)
         self._split = (
             self._dataset(file, f"{layout.CARRIED}/{layout.CARRIED_SPLIT}") if self.carried else None
@@ -110,7 +89,8 @@ class Overlaps:
         if self.n_pairs:
             last = int(self._read(self._query, self.n_pairs - 1, self.n_pairs)[0])
             if last >= n_regions:
-                raise self._fault(
+                raise fault(
+                    self.path,
                     f"pairs up to region {last:,}, counted from 0",
                     f"at most {n_regions - 1:,}: the region file has {n_regions:,} rows",
                     "Give the region file that belongs to these overlaps.",
@@ -180,7 +160,8 @@ class Overlaps:
         wrong = np.flatnonzero(self._counts != stated)
         if len(wrong):
             index = int(wrong[0])
-            raise self._fault(
+            raise fault(
+                self.path,
                 f"{self._counts[index]:,} pairs of {self.experiments.accessions[index]}",
                 f"{stated[index]:,}, as attribute {layout.N_POSITIVE!r} of {layout.TARGET!r} says",
             )
@@ -201,7 +182,8 @@ class Overlaps:
             raise ValueError("this file carries no store")
         codes = self._read(self._split, first, last)
         if codes.shape != (last - first,) or ((codes < 0) | (codes >= len(schema.SPLITS))).any():
-            raise self._fault(
+            raise fault(
+                self.path,
                 f"splits that are not a code from 0 to {len(schema.SPLITS) - 1} for each region",
                 "those of the store that was exported",
             )
@@ -219,7 +201,8 @@ class Overlaps:
             back = np.flatnonzero(np.diff(rows, prepend=before) < 0)
             if len(back) or rows[-1] >= last:
                 pair = int(back[0]) if len(back) else int(np.searchsorted(rows, last))
-                raise self._fault(
+                raise fault(
+                    self.path,
                     f"region {rows[pair]:,} in pair {at + pair:,} of {layout.QUERY!r}, both counted from 0",
                     "pairs sorted by region, none below 0 or beyond the last",
                     "Sort the pairs by region.",
@@ -227,7 +210,8 @@ class Overlaps:
             strange = np.flatnonzero((targets < 0) | (targets >= n_experiments))
             if len(strange):
                 pair = int(strange[0])
-                raise self._fault(
+                raise fault(
+                    self.path,
                     f"experiment {targets[pair]:,} in pair {at + pair:,} of {layout.TARGET!r}, both counted from 0",
                     f"0 to {n_experiments - 1:,}, as there are labels",
                 )
@@ -250,67 +234,29 @@ class Overlaps:
     def _read(self, dataset: h5py.Dataset, begin: int, end: int) -> NDArray[Any]:
         try:
             return np.asarray(dataset[begin:end])
-        except _FAULTS as error:
-            raise _damaged(self.path, error) from error
+        except FAULTS as error:
+            raise damaged(self.path, error) from error
 
     def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
         try:
             node = file.get(name)
-        except _FAULTS as error:
-            raise _damaged(self.path, error) from error
+        except FAULTS as error:
+            raise damaged(self.path, error) from error
         if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "iu" or node.ndim not in (1, 2):
             found = f"datasets {some(map(repr, file))}" if node is None else f"{name!r} of another kind"
-            raise self._fault(found, f"a dataset {name!r} of whole numbers")
+            raise fault(self.path, found, f"a dataset {name!r} of whole numbers")
         return node
-
-    def _read_experiments(self) -> Experiments:
-        try:
-            labels, counts = (self._target.attrs.get(key) for key in (layout.LABELS, layout.N_POSITIVE))
-            md5 = self._query.attrs.get(layout.MD5)
-            accessions = tuple(map(_text, np.ravel(labels))) if labels is not None else ()
-        except _FAULTS as error:
-            raise _damaged(self.path, error) from error
-        if not accessions:
-            raise self._fault(
-                f"no attribute {layout.LABELS!r} of {layout.TARGET!r}", "the accessions of the experiments"
-            )
-        for name in accessions:
-            if not ACCESSION.fullmatch(name) or ".." in name:
-                raise self._fault(
-                    f"experiment {name[:60]!r}", "accessions of letters, digits, '_', '-' and '.' only"
-                )
-        if len(set(accessions)) < len(accessions):
-            twice = next(name for name in accessions if accessions.count(name) > 1)
-            raise self._fault(f"experiment {twice} twice", "each accession once")
-        n_pairs = None
-        if counts is not None:
-            n_pairs = np.ravel(np.asarray(counts))
-            if n_pairs.dtype.kind not in "iu" or len(n_pairs) != len(accessions):
-                raise self._fault(
-                    f"attribute {layout.N_POSITIVE!r} with {n_pairs.size} counts for {len(accessions)} experiments",
-                    "one whole number an experiment",
-                )
-            n_pairs = n_pairs.astype(np.int64)
-        return Experiments(accessions, n_pairs, None if md5 is None else _text(md5).strip().lower())
 
     def _read_carried(self, file: h5py.File) -> CarriedStore | None:
         name = f"{layout.CARRIED}/{layout.CARRIED_STORE}"
         if layout.CARRIED not in file:
             return None
         try:
-            return CarriedStore.from_json(_text(file[name][()]))
-        except _FAULTS as error:
-            raise self._fault(
-                f"{name!r} that cannot be read ({error})", "what mfdstore export wrote"
+            return CarriedStore.from_json(text_of(file[name][()]))
+        except FAULTS as error:
+            raise fault(
+                self.path, f"{name!r} that cannot be read ({error})", "what mfdstore export wrote"
             ) from error
-
-    def _fault(
-        self,
-        found: str,
-        expected: str,
-        remedy: str = "Check that this is the release's overlaps.h5, and whole.",
-    ) -> SourceError:
-        return SourceError(self.path, found=found, expected=expected, remedy=remedy)
 
 
 @contextmanager
@@ -333,22 +279,7 @@ def open_overlaps(path: Path) -> Iterator[Overlaps]:
         ) from error
     try:
         file = h5py.File(path, "r")
-    except _FAULTS as error:
-        raise _damaged(path, error) from error
+    except FAULTS as error:
+        raise damaged(path, error) from error
     with file:
         yield Overlaps(path, file)
-
-
-def _text(value: Any) -> str:
-    """Read text that HDF5 gives as bytes or as text."""
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _damaged(path: Path, error: Exception) -> SourceError:
-    reason = " ".join(str(error).split())[:200]
-    return SourceError(
-        path,
-        found=f"no HDF5 file, or one that breaks off or is damaged ({reason})",
-        expected="the release's overlaps.h5, whole",
-        remedy="Download it again.",
-    )

@@ -277,8 +277,10 @@ def test_subset__never_touches_what_is_there(little: Little, tmp_path: Path) -> 
     before = files_of(little.path)
     with pytest.raises(StoreError, match="found something there already"):
         subset_store(little.path, little.path, Choice(splits=("train",)))
-    with pytest.raises(ConfigError, match="within the store"):
-        subset_store(little.path, little.path / "x.zarr", Choice(splits=("train",)))
+    (tmp_path / "link").symlink_to(little.path / "sequence")
+    for within in (little.path, little.path / "sequence", tmp_path / "link"):
+        with pytest.raises(StoreError, match="a name within the store"):
+            subset_store(little.path, within / "x.zarr", Choice(splits=("train",)))
     (tmp_path / "x.zarr").write_text("mine")
     with pytest.raises(StoreError, match="found something there already"):
         subset_store(little.path, tmp_path / "x.zarr", Choice(splits=("train",)))
