@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import re
+from pathlib import PurePath
 from typing import Final
 
 FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the system's errors that say that there is no room."""
+
+
+_KEYS_IN_ADDRESS: Final = re.compile(r"\b((?:s3|https?):/{1,2})\S*@")
 
 
 class MfdError(Exception):
@@ -35,7 +40,9 @@ class MfdError(Exception):
         remedy: str,
         line: int | None = None,
     ) -> None:
-        self.where = str(where)
+        text = str(where)
+        # a path may be an address with keys, typed where none is taken; those that were checked hold none
+        self.where = _KEYS_IN_ADDRESS.sub(r"\1...@", text) if isinstance(where, str | PurePath) else text
         self.found = found
         self.expected = expected
         self.remedy = remedy

@@ -7,8 +7,9 @@ The same arrays open with plain `xarray.open_zarr`; `Store` is the thin, checked
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +19,14 @@ import zarr
 from numpy.typing import NDArray
 
 from mfdstore import schema
-from mfdstore.attributes import find_fault
 from mfdstore.display import html_box, html_table, plain
-from mfdstore.errors import StoreError
+from mfdstore.errors import RemoteError, StoreError
 from mfdstore.genomes import Genome, some
 from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor, FactorTable, decode_values
-from mfdstore.places.address import Address, AnyPlace, Place, find_place
-from mfdstore.places.files import LocalFiles, RemoteFiles, open_files, stamp_of
+from mfdstore.opening import damaged, open_group, read_attributes
+from mfdstore.places.address import AnyPlace, Place, find_place
+from mfdstore.places.files import LocalFiles, RemoteFiles, Stamp, open_files
 from mfdstore.windows import Tiling, WindowTable
 
 _AT_ONCE: Final = 16
@@ -54,13 +55,11 @@ class Store:
     def __init__(self, path: AnyPlace) -> None:
         self.path: Place = find_place(path)
         self.files: LocalFiles | RemoteFiles = open_files(self.path)
-        self._stamp = stamp_of(self.path, "zarr.json")
-        self._group = _open_group(self.files)
+        # elsewhere opening asks one thing alone; the first reading takes the stamp
+        self._stamp: Stamp | None = self._stamp_now() if isinstance(self.path, Path) else None
+        self._group = open_group(self.files)
         self._whole: set[str] = set()
-        self.attributes = _read_attributes(self.path, self._group)
-        fault = find_fault(self.attributes)
-        if fault is not None:
-            raise _damaged(self.path, fault)
+        self.attributes = read_attributes(self.path, self._group)
         self.genome: str = self.attributes["genome"]
         self.bin_size: int = self.attributes["bin_size"]
         self.min_overlap: int = self.attributes["min_overlap"]
@@ -146,7 +145,7 @@ class Store:
         start = codes[schema.START]
         for name, n_codes in ((schema.CHROM, len(self.chroms)), (schema.SPLIT, len(schema.SPLITS))):
             if codes[name].shape != start.shape or ((codes[name] < 0) | (codes[name] >= n_codes)).any():
-                raise _damaged(
+                raise damaged(
                     self.path, f"array {name} that is not {len(start)} codes from 0 to {n_codes - 1}"
                 )
         return WindowTable(self.chroms, codes[schema.CHROM], start, codes[schema.SPLIT], self.bin_size)
@@ -166,12 +165,12 @@ class Store:
             name, kind = entry["name"], entry["kind"]
             stored = read[name]
             if (stored.dtype.kind == "f") != (kind in ("number", "date")):
-                raise _damaged(self.path, f"factor {name} of kind {kind} stored as {stored.dtype}")
+                raise damaged(self.path, f"factor {name} of kind {kind} stored as {stored.dtype}")
             factors.append(Factor(name, kind, entry["role"], decode_values(kind, stored), entry["unit"]))
         try:
             return FactorTable(self.experiments, tuple(factors))
         except ValueError as error:
-            raise _damaged(self.path, f"factors that do not fit the experiments ({error})") from error
+            raise damaged(self.path, f"factors that do not fit the experiments ({error})") from error
 
     @cached_property
     def n_positive(self) -> NDArray[np.int32]:
@@ -217,23 +216,39 @@ class Store:
         StoreError
             If it is missing, or another store has taken the name since this one was opened.
         """
-        self._check_same()
+        if isinstance(self.path, Path):
+            self._check_same()
         try:
             node = self._group[name]
         except KeyError as error:
-            raise _damaged(self.path, f"no array {name}") from error
+            raise damaged(self.path, f"no array {name}") from error
         except (ValueError, TypeError, OSError) as error:
-            raise _damaged(self.path, f"array {name} with damaged metadata ({error})") from error
+            raise damaged(self.path, f"array {name} with damaged metadata ({error})") from error
         if not isinstance(node, zarr.Array):
-            raise _damaged(self.path, f"{name} that is no array")
+            raise damaged(self.path, f"{name} that is no array")
         return node
 
+    def _stamp_now(self) -> Stamp | None:
+        return self.files.stamp("zarr.json")
+
     def _check_same(self) -> None:
-        """Refuse to go on in another store of the name; one of the same content, copied or mended, is as good."""
-        stamp = stamp_of(self.path, "zarr.json")
-        if stamp != self._stamp:
+        """Refuse another store of the name; one of the same content, copied or mended, is as good."""
+        stamp = self._stamp_now()
+        if stamp is None or stamp != self._stamp:
             now = _open_same(self.path, self.digest)
             self._group, self._whole, self._stamp = now._group, set(), stamp
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Refuse what was read elsewhere of another store; asked behind the reading, for the root is put there last."""
+        try:
+            yield
+        except RemoteError:
+            raise
+        except StoreError:
+            self._check_same()  # a chunk may be lost because another store is being put there
+            raise
+        self._check_same()
 
     def read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:
         """Read (part of) an array; every chunk's checksum is tested on the way.
@@ -241,22 +256,28 @@ class Store:
         Raises
         ------
         StoreError
-            If a chunk is damaged or missing; the message names the array.
+            If a chunk is damaged or missing; the message names the array. Or if another store has taken the name.
         """
+        if isinstance(self.path, Path):
+            return self._read(name, selection)
+        with self._unchanged():
+            return self._read(name, selection)
+
+    def _read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:
         array = self.array(name)
         if isinstance(self.path, Path) and name not in self._whole:
             self._check_files(self.path, name, array)
         try:
             return np.asarray(array[selection])
         except (ValueError, RuntimeError, OSError, OverflowError) as error:
-            raise _damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
+            raise damaged(self.path, f"array {name} with a damaged chunk ({error})") from error
 
     def _read_together(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Read small arrays; side by side where each would be waited for."""
         if isinstance(self.path, Path):
             return {name: self.read(name) for name in names}
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read") as pool:
-            return dict(zip(names, pool.map(self.read, names), strict=True))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read") as pool, self._unchanged():
+            return dict(zip(names, pool.map(self._read, names), strict=True))
 
     def _check_files(self, path: Path, name: str, array: zarr.Array[Any]) -> None:
         """Miss the files that were lost: zarr reads them as fill values, such as bins without a peak."""
@@ -267,7 +288,7 @@ class Store:
         )
         if n_found < n_expected:
             found = f"array {name} with a damaged chunk ({n_found} of its {n_expected} files hold anything)"
-            raise _damaged(self.path, found)
+            raise damaged(self.path, found)
         self._whole.add(name)
 
 
@@ -282,66 +303,3 @@ def _open_same(path: Place, digest: str) -> Store:
             remedy="Open the store again.",
         )
     return store
-
-
-def _open_group(files: LocalFiles | RemoteFiles) -> zarr.Group:
-    here = isinstance(files, LocalFiles)
-    try:
-        if isinstance(files, LocalFiles) and not files.place.is_dir():
-            raise FileNotFoundError
-        # elsewhere the root's one answer describes all arrays; here each is read, so that damage is told by name
-        return zarr.open_group(
-            files.zarr_store(), mode="r", zarr_format=3, use_consolidated=False if here else None
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-        raise _no_store(files) from error
-
-
-def _no_store(files: LocalFiles | RemoteFiles) -> StoreError:
-    """Say why nothing could be opened; of a server this asks once more, for zarr does not tell."""
-    expected = "a store made by `mfdstore build`"
-    if isinstance(files, LocalFiles):
-        if not files.place.is_dir():
-            return StoreError(files.place, found="no directory", expected=expected, remedy="Check the path.")
-        found = "a directory that is no Zarr version 3 group"
-        remedy = "Check the path; build the store again if its zarr.json was lost."
-        return StoreError(files.place, found=found, expected=expected, remedy=remedy)
-    found = "a zarr.json that is that of no Zarr version 3 group"
-    try:
-        files.read("zarr.json")
-    except FileNotFoundError:
-        found = "no store (no zarr.json)"
-    remedy = "Check the address; finish a build or copy that was broken off by the same command."
-    return StoreError(files.place, found=found, expected=f"{expected}, whole", remedy=remedy)
-
-
-def _read_attributes(path: Place, group: zarr.Group) -> Mapping[str, Any]:
-    attributes = group.attrs.asdict().get(schema.ATTRIBUTES)
-    if not isinstance(attributes, dict) or attributes.get("format") != schema.FORMAT_NAME:
-        raise StoreError(
-            path,
-            found="a Zarr group of another kind",
-            expected="a store made by `mfdstore build`",
-            remedy="Check the path.",
-        )
-    version = attributes.get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise _damaged(path, f"format version {version!r}")
-    if version > schema.FORMAT_VERSION:
-        raise StoreError(
-            path,
-            found=f"format version {version}",
-            expected=f"at most {schema.FORMAT_VERSION}, which this mfd reads",
-            remedy="Install a newer mfd (pip install --upgrade mfd).",
-        )
-    return attributes
-
-
-def _damaged(path: Place, found: str) -> StoreError:
-    if isinstance(path, Address):
-        remedy = (
-            f"`mfdstore verify {path}` lists what is damaged; mend a copy on disk, then copy it there anew."
-        )
-    else:
-        remedy = "`mfdstore verify` lists what is damaged, `mfdstore verify --repair` mends it."
-    return StoreError(path, found=found, expected="a whole store", remedy=remedy)

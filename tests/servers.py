@@ -155,7 +155,13 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def serve(
-        self, path: str, *, ranges: bool = True, cut_after: int | None = None, content: bytes | None = None
+        self,
+        path: str,
+        *,
+        ranges: bool = True,
+        cut_after: int | None = None,
+        content: bytes | None = None,
+        shifted: int = 0,
     ) -> None:
         if content is None:
             file = self.served.folder / path
@@ -176,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(416)
                 return
             status, body = 206, content[begin:end]
-            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
+            headers["Content-Range"] = f"bytes {begin + shifted}-{end - 1 + shifted}/{len(content) + shifted}"
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -110,15 +110,14 @@ def here(option: str, text: str | Path) -> Path:
     ConfigError
         If it is an address.
     """
-    place = find_place(text)
-    if isinstance(place, Address):
+    if _SCHEME.match(str(text)) or _LOST_SLASH.match(str(text)):
         raise ConfigError(
             option,
-            found=str(place),
+            found=f"the address {_shown(str(text))}",
             expected="a path: this is written to disk",
             remedy="Name a path; a store on disk is taken elsewhere by `mfdstore copy`.",
         )
-    return place
+    return Path(text)
 
 
 def _check_s3(text: str, bucket: str, key: str) -> None:

@@ -86,7 +86,13 @@ def connect(address: Address) -> S3Store | HTTPStore:
     options["allow_http"] = _is_true("AWS_ALLOW_HTTP")
     try:
         # all else that the client of S3 needs it reads from the environment itself
-        return S3Store(address.bucket, prefix=address.key, client_options=options, retry_config=retries)
+        return S3Store(
+            address.bucket,
+            prefix=address.key,
+            conditional_put="etag",  # nothing is ever put by other means
+            client_options=options,
+            retry_config=retries,
+        )
     except (BaseError, ValueError) as error:
         raise RemoteError(
             address,
@@ -116,37 +122,44 @@ def explain(address: Address, error: Exception, name: str = "") -> RemoteError:
 
 
 def is_beyond(error: Exception) -> bool:
-    """Say whether a part was asked for that lies behind a file's end."""
-    return "status code: 416" in str(error)
+    """Say whether a part was asked for that lies behind a file's end.
+
+    Of the last bytes of an empty object servers of S3 give the whole of it.
+    """
+    text = str(error)
+    return "status code: 416" in text or ("NotPartial" in text and "Generic S3" in text)
 
 
 def _classify(address: Address, text: str) -> tuple[str, str]:
     """Find what happened, and what to do, in what the client says."""
+    s3 = address.scheme == "s3"
     status = next(iter(_STATUS.findall(text)), "")
     code = next(iter(_CODE.findall(text)), "")
     answer = f"the answer {status}{f' ({code})' if code else ''}"
     if code == "NoSuchBucket":
         return f"no bucket {address.bucket}", "Create it first, or correct the address or AWS_ENDPOINT_URL."
     if status in ("401", "403"):
-        leave = (
-            _ENVIRONMENT if address.scheme == "s3" else "Ask whoever runs the server for leave to read it."
-        )
+        leave = _ENVIRONMENT if s3 else "Ask whoever runs the server for leave to read it."
         return answer, leave
-    if status[:1] == "3" or "redirect without LOCATION" in text:
-        region = "Set AWS_REGION to the region of the bucket, or correct the address."
-        return answer if status else "an answer that points elsewhere", region
+    if status[:1] == "3" or "redirect" in text:
+        where = "Set AWS_REGION to the region of the bucket, or correct" if s3 else "Correct"
+        return answer if status else "an answer that points elsewhere", f"{where} the address."
     if status == "501":
         return answer, "The server lacks what this needs: S3 with conditional writes (If-None-Match)."
     if status[:1] == "5" or status in ("409", "429"):
         return answer, _LATER
     if status:
         return answer, "Check the address."
+    fetch = f"Fetch it: mfdstore copy {address} PATH"
+    where = "the address and AWS_ENDPOINT_URL" if s3 else "the address"
     for words, found, remedy in (
-        ("RangeNotSupported", "a server that gives no parts of files", f"Fetch it: mfdstore copy {address} PATH"),
+        ("RangeNotSupported", "a server that gives no parts of files", fetch),
+        ("NotPartial", "a server that gives no parts of files", fetch),
+        ("UnexpectedRange", "a server that gives other parts of files than were asked for", fetch),
         ("BadScheme", "an endpoint without TLS", "Set AWS_ALLOW_HTTP=true if it is meant, or use https."),
-        ("dns error", "no server of that name", "Check the address and AWS_ENDPOINT_URL."),
-        ("Connection refused", "no server that listens there", "Check the address and AWS_ENDPOINT_URL."),
-        ("kind: Connect", "no connection to the server", "Check the address, AWS_ENDPOINT_URL and the network."),
+        ("dns error", "no server of that name", f"Check {where}."),
+        ("Connection refused", "no server that listens there", f"Check {where}."),
+        ("kind: Connect", "no connection to the server", f"Check {where} and the network."),
         ("Timeout", "no answer in time", _LATER),
         ("TimedOut", "no answer in time", _LATER),
         ("kind: Decode", "an answer that was cut short", _LATER),

@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from mfdstore.places.address import Address, Place
 from mfdstore.places.chunks import Chunks
@@ -15,6 +15,9 @@ from mfdstore.places.connection import connect, explain
 if TYPE_CHECKING:
     from obstore.store import HTTPStore, S3Store
     from zarr.abc.store import Store
+
+
+Stamp: TypeAlias = tuple[object, ...]
 
 
 class Files(Protocol):
@@ -51,6 +54,10 @@ class Files(Protocol):
         """Give what zarr opens to read them."""
         ...
 
+    def stamp(self, name: str) -> Stamp | None:
+        """Tell a file from a later one of its name, by what changes with it; `None` where that is not to be had."""
+        ...
+
 
 class LocalFiles:
     """The files of a directory."""
@@ -78,6 +85,13 @@ class LocalFiles:
     def zarr_store(self) -> str:
         """Give the path."""
         return str(self.place)
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Tell a file from a later one of its name."""
+        with suppress(OSError):
+            found = (self.place / name).stat()
+            return found.st_ino, found.st_mtime_ns, found.st_size
+        return None
 
 
 class RemoteFiles:
@@ -126,6 +140,15 @@ class RemoteFiles:
         """Give a store of zarr that misses what was lost."""
         return Chunks.of(self.place, self.client)
 
+    def stamp(self, name: str) -> Stamp | None:
+        """Tell an object from a later one of its name, by one request that brings nothing else."""
+        import obstore
+
+        with suppress(obstore.exceptions.BaseError, OSError):
+            found = obstore.head(self.client, name)
+            return found["e_tag"], found["last_modified"], found["size"]
+        return None
+
 
 def missing_or_explained(address: Address, error: Exception, name: str) -> Exception:
     """Tell a file that is not there from one that cannot be had."""
@@ -137,12 +160,3 @@ def missing_or_explained(address: Address, error: Exception, name: str) -> Excep
 def open_files(place: Place) -> LocalFiles | RemoteFiles:
     """Give the files of a store that lies there, or is to lie there."""
     return RemoteFiles(place) if isinstance(place, Address) else LocalFiles(place)
-
-
-def stamp_of(place: Place, name: str) -> tuple[int, int, int] | None:
-    """Tell a file from a later one of its name, on a disk; `None` elsewhere, and where there is none."""
-    with suppress(OSError):
-        if isinstance(place, Path):
-            found = (place / name).stat()
-            return found.st_ino, found.st_mtime_ns, found.st_size
-    return None

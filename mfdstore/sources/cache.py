@@ -12,6 +12,7 @@ from typing import Final
 
 import pooch
 
+from mfdstore.places.address import here
 from mfdstore.sources.downloads import OnBytes, Wanted, download
 from mfdstore.sources.web import Web
 
@@ -39,9 +40,15 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def cache_folder(given: Path | None = None) -> Path:
-    """Choose the cache: the one given, that of the variable MFD_CACHE, or the user's own of this system."""
+    """Choose the cache: the one given, that of the variable MFD_CACHE, or the user's own of this system.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address.
+    """
     named = given or os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path(pooch.os_cache("mfd"))
+    return here("--cache", named).expanduser() if named else Path(pooch.os_cache("mfd"))
 
 
 def cached(

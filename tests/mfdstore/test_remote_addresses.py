@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfdstore.errors import ConfigError, MfdError, RemoteError, StoreError
+from mfdstore.errors import ConfigError, MfdError, RemoteError, SourceError, StoreError
 from mfdstore.places.address import Address, find_place, here
 from mfdstore.places.connection import connect
+from mfdstore.sources.cache import cache_folder
 from tests.servers import set_environment
 
 
@@ -106,8 +107,38 @@ def test_an_address_that_became_a_path_is_told() -> None:
 
 def test_a_command_that_writes_to_disk_says_how_to_get_it_elsewhere() -> None:
     assert here("--out", "x.zarr") == Path("x.zarr")
-    with pytest.raises(ConfigError, match="mfdstore copy"):
-        here("--out", "s3://lab/x.zarr")
+    for text in (
+        "s3://lab/x.zarr",
+        Path("s3://lab/x.zarr"),
+        "https://u:SECRET@h/x",
+        Path("https://u:SECRET@h/x"),
+    ):
+        with pytest.raises(ConfigError, match=r"mfdstore copy") as told:
+            here("--out", text)
+        assert "lost a slash" not in str(told.value)
+        assert "SECRET" not in str(told.value)
+
+
+def test_a_cache_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="--cache: found the address s3:/lab/c"):
+        cache_folder(Path("s3://lab/c"))
+    monkeypatch.setenv("MFD_CACHE", "https://u:SECRET@h/c")
+    with pytest.raises(ConfigError, match="--cache: found the address") as told:
+        cache_folder()
+    assert "SECRET" not in str(told.value)
+
+
+def test_keys_in_a_path_are_not_shown() -> None:
+    for where in (
+        "https://u:SECRET@h/m.tsv",
+        Path("https://u:SECRET@h/m.tsv"),
+        "s3://AK:SEC/SECRET@lab/m.tsv",
+    ):
+        error = SourceError(where, found="nothing", expected="a file", remedy="Look.")
+        assert "SECRET" not in str(error)
+        assert "SECRET" not in str(pickle.loads(pickle.dumps(error)))  # noqa: S301
+    address = find_place("http://host/~who/b@c.zarr")
+    assert "~who/b@c.zarr" in str(StoreError(address, found="nothing", expected="a store", remedy="Look."))
 
 
 @pytest.mark.parametrize(
