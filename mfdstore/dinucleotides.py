@@ -11,17 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdstore.compiled import compiled
+
 BASES: Final = "ACGT"
 DINUCLEOTIDES: Final = tuple(first + second for first in BASES for second in BASES)
 N_CODES: Final = len(DINUCLEOTIDES)
 BLANK: Final = 16
-
-# index of each base for `bytes.translate`; with 16 for an unknown one, 4 i + j is below 16 just where both are known
-_UNKNOWN: Final = 16
-_BASE_INDEX: Final = bytes(
-    BASES.index(chr(letter).upper()) if chr(letter).upper() in BASES and chr(letter).isascii() else _UNKNOWN
-    for letter in range(256)
-)
 
 REVERSE_COMPLEMENT: Final = np.array(
     [4 * (3 - code % 4) + (3 - code // 4) for code in range(N_CODES)] + [BLANK], np.uint8
@@ -46,14 +41,24 @@ def encode_bases(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uin
     >>> encode_bases(b"ACgTN").tolist()
     [1, 6, 11, 16]
     """
-    letters = bases.tobytes() if isinstance(bases, np.ndarray) else bases
-    index = np.frombuffer(letters.translate(_BASE_INDEX), np.uint8)
-    if index.size < 2:
-        return np.empty(0, np.uint8)
-    codes = index[:-1] << np.uint8(2)
-    codes += index[1:]
-    np.minimum(codes, np.uint8(BLANK), out=codes)
+    letters = np.frombuffer(bases, np.uint8) if isinstance(bases, bytes | bytearray) else bases
+    codes = np.empty(max(0, len(letters) - 1), np.uint8)
+    _encode(letters, codes)
     return codes
+
+
+@compiled
+def _encode(letters: NDArray[np.uint8], codes: NDArray[np.uint8]) -> None:  # pragma: no cover - compiled
+    """Fill in the code of each pair; without tables and branches, so that many are encoded at once."""
+    for position in range(len(codes)):
+        first, second = letters[position], letters[position + 1]
+        # bit 5 tells lower case from upper
+        one, two = first & 0xDF, second & 0xDF
+        known = (one == 65) | (one == 67) | (one == 71) | (one == 84)  # A, C, G, T
+        known &= (two == 65) | (two == 67) | (two == 71) | (two == 84)
+        # bits 1 and 2 of the four letters give 0 to 3 in their order
+        index = (((first >> 1) ^ (first >> 2)) & 3) << 2 | (((second >> 1) ^ (second >> 2)) & 3)
+        codes[position] = index if known else 16
 
 
 def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -71,18 +76,32 @@ def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[n
 
 def find_blank(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Find the runs of blank positions: their first positions and those behind them, shape ``(2, run)``."""
-    blank = codes == BLANK
-    if np.count_nonzero(blank) < len(codes) >> 6:  # few, as nearly everywhere in a genome
-        places = np.flatnonzero(blank)
-        ends = np.flatnonzero(np.diff(places) > 1)
-        return np.stack([places[[0, *(ends + 1)]], places[[*ends, -1]] + 1]) if len(places) else _NO_RUNS
-    edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1
-    begin = [0] if blank[:1].any() else []
-    end = [len(blank)] if blank[-1:].any() else []
-    return np.concatenate([begin, edges, end]).astype(np.int64).reshape(-1, 2).T
+    runs = np.empty((2, _count_blank_runs(codes)), np.int64)
+    _fill_blank_runs(codes, runs)
+    return runs
 
 
-_NO_RUNS: Final = np.empty((2, 0), np.int64)
+@compiled
+def _count_blank_runs(codes: NDArray[np.uint8]) -> int:  # pragma: no cover - compiled
+    n_runs = 1 if len(codes) and codes[0] == 16 else 0
+    for position in range(1, len(codes)):
+        n_runs += (codes[position] == 16) & (codes[position - 1] != 16)
+    return n_runs
+
+
+@compiled
+def _fill_blank_runs(
+    codes: NDArray[np.uint8], runs: NDArray[np.int64]
+) -> None:  # pragma: no cover - compiled
+    run, position = 0, 0
+    while run < runs.shape[1]:
+        while codes[position] != 16:
+            position += 1
+        runs[0, run] = position
+        while position < len(codes) and codes[position] == 16:
+            position += 1
+        runs[1, run] = position
+        run += 1
 
 
 def reverse_complement(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
 import pysam
 from pysam.utils import SamtoolsError
 
 from mfdstore.errors import FULL_DISK, SourceError
 from mfdstore.schema import NAME_BYTES
 from mfdstore.sources.fasta_index import index_fits
+from mfdstore.sources.fasta_lines import unpack_bases
 from mfdstore.sources.fasta_text import (
     DAMAGE,
     GZIP_MAGIC,
@@ -33,8 +35,8 @@ from mfdstore.sources.fasta_text import (
     open_text,
     read_head,
     read_names,
-    unpack,
 )
+from mfdstore.sources.fasta_unpack import unpack
 
 _BGZF_END: Final = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty block that ends every whole BGZF file."""
@@ -49,7 +51,10 @@ class Fasta(Protocol):
         ...
 
     def bases(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        """Read a stretch of a sequence, or the whole, as ASCII letters; 0-based half-open bp."""
+        """Read a stretch of a sequence, or the whole, as ASCII letters; 0-based half-open bp.
+
+        Letters other than A, C, G and T may be given as N, and lower case as upper.
+        """
         ...
 
 
@@ -76,7 +81,7 @@ class _IndexedFasta:
 
 @dataclass(frozen=True)
 class _UnpackedFasta:
-    """A gzip file without blocks: all its bases, one after another, in a file of their own."""
+    """A gzip file without blocks: all its bases, one after another, two a byte, in a file of their own."""
 
     path: Path
     unpacked: Path
@@ -89,9 +94,10 @@ class _UnpackedFasta:
     def bases(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         begin, end = self.spans[name]
         stop = end - begin if stop is None else stop
-        with self.unpacked.open("rb") as handle:
-            handle.seek(begin + start)
-            return _checked(self.path, name, handle.read(stop - start))
+        first, last = (begin + start) // 2, -(-(begin + stop) // 2)
+        packed = np.fromfile(self.unpacked, np.uint8, last - first, offset=first)
+        skipped = begin + start - 2 * first
+        return _checked(self.path, name, unpack_bases(packed)[skipped : skipped + stop - start].tobytes())
 
 
 @contextmanager

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Final
 
-import numpy as np
 from isal import igzip, isal_zlib
 
-from mfdstore.errors import FULL_DISK, SourceError
-from mfdstore.sources.fasta_lines import take_bases
+from mfdstore.errors import SourceError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
-_SCAN_BYTES: Final = 1 << 24
-"""Read at a time when the names are looked for; longer than any header line."""
+SCAN_BYTES: Final = 1 << 24
+"""Read at a time; longer than any header line."""
 _ISAL_DAMAGE: Any = isal_zlib.IsalError  # its stubs call it an instance
+_CONTROL: Final = bytes([*range(9), 11, 12, *range(14, 32), 127])
+"""Signs that no text holds; htslib leaves them out of a sequence without a word."""
 GZIP_DAMAGE: Final[tuple[type[Exception], ...]] = (gzip.BadGzipFile, EOFError, zlib.error, _ISAL_DAMAGE)
 """What a gzip file that is damaged or breaks off raises, and no other fault of a file does."""
 DAMAGE: Final[tuple[type[Exception], ...]] = (OSError, *GZIP_DAMAGE)
@@ -91,26 +88,30 @@ def read_names(path: Path) -> dict[str, int]:
     line, rest = 1, b"\n"  # as if a line ended before the file, so that every header follows a line's end
     try:
         with open_text(path) as handle:
-            while piece := handle.read(_SCAN_BYTES):
+            while piece := handle.read(SCAN_BYTES):
                 text = rest + piece
                 at = text.find(b"\n>")
                 done = 0
                 while at >= 0 and (end := text.find(b"\n", at + 1)) >= 0:
                     line += text.count(b"\n", done, at)
-                    _add_name(path, names, text[at + 2 : end], line)
+                    add_name(path, names, text[at + 2 : end], line)
                     done, at = at, text.find(b"\n>", end)
                 # keep what may be the beginning of a header; count the lines before it
                 keep = at if at >= 0 else len(text) - 1
+                if len(text.translate(None, _CONTROL)) != len(text):
+                    at = min(place for sign in _CONTROL if (place := text.find(sign)) >= 0)
+                    found = f"sign {text[at]:#04x}, which is no letter"
+                    raise damaged(path, found, line + text.count(b"\n", done, at))
                 line += text.count(b"\n", done, keep)
                 rest = text[keep:]
             if rest.startswith(b"\n>"):
-                _add_name(path, names, rest[2:], line)
+                add_name(path, names, rest[2:], line)
     except DAMAGE as error:
         raise damaged(path, f"a file that breaks off or is damaged ({error})") from error
     return names
 
 
-def _add_name(path: Path, names: dict[str, int], header: bytes, line: int) -> None:
+def add_name(path: Path, names: dict[str, int], header: bytes, line: int) -> None:
     """Note the name in a header line (without its ``>``); complain if there is none or it is known."""
     words = header.split()
     name = words[0].decode("utf-8", "replace") if words and not header[:1].isspace() else ""
@@ -155,93 +156,3 @@ def find_fault(path: Path) -> SourceError:
     if name and not width:
         return damaged(path, f"sequence {name} without a base", number)
     return damaged(path, "text that cannot be indexed")
-
-
-def _read_ahead(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """Read piece by piece; while one is used, the next is unpacked."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting = reader.submit(file.read, _SCAN_BYTES)
-        while piece := waiting.result():
-            waiting = reader.submit(file.read, _SCAN_BYTES)
-            yield piece
-
-
-class _WriteBehind:
-    """Writes in a thread of its own, one piece while the next is made."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._writer = ThreadPoolExecutor(1)
-        self._waiting: Future[int] | None = None
-
-    def __enter__(self) -> _WriteBehind:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._writer.shutdown()
-        if self._waiting is not None and exception[0] is None:
-            self._waiting.result()
-
-    def write(self, content: memoryview) -> None:
-        """Write content, which stays as it is until the next call; raises what went wrong with the one before."""
-        if self._waiting is not None:
-            self._waiting.result()
-        self._waiting = self._writer.submit(self._file.write, content)
-
-
-def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
-    """Write the bases of a gzip file one after another, without headers and line ends.
-
-    Returns
-    -------
-    Where the bases of each sequence begin in what was written, and where they end.
-
-    Raises
-    ------
-    SourceError
-        If the file is truncated, damaged, or not FASTA.
-    """
-    names: dict[str, int] = {}
-    bounds: list[int] = []
-    written = 0
-    line, at_start, rest = 1, True, b""
-    # one is filled while the other is written
-    buffers = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
-    try:
-        with igzip.open(path, "rb") as packed, unpacked.open("wb") as file, _WriteBehind(file) as bases:
-            for piece in _read_ahead(packed):
-                if not names:
-                    check_first_line(path, rest + piece)
-                text = rest + piece if rest else piece
-                signs = np.frombuffer(text, np.uint8)
-                buffers.reverse()
-                if len(buffers[0]) < len(text):
-                    buffers[0] = np.empty(len(text), np.uint8)
-                at = filled = 0
-                while at < len(text):
-                    if at_start and text[at : at + 1] == b">":
-                        end = text.find(b"\n", at)
-                        if end < 0:
-                            break  # the header goes on in the next piece
-                        _add_name(path, names, text[at + 1 : end], line)
-                        bounds.append(written + filled)
-                        line, at = line + 1, end + 1
-                    at, filled, n_lines, at_start = take_bases(signs, at, at_start, buffers[0], filled)
-                    line += n_lines
-                rest = text[at:]
-                bases.write(buffers[0][:filled].data)
-                written += filled
-            if rest:
-                _add_name(path, names, rest[1:], line)
-                bounds.append(written)
-    except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno in FULL_DISK:
-            raise
-        raise damaged(path, f"a gzip file that breaks off or is damaged ({error})") from error
-    if not names:
-        raise SourceError(path, found="an empty file", expected="a FASTA file", remedy="Download it again.")
-    spans = dict(zip(names, pairwise([*bounds, written]), strict=True))
-    for name, (begin, end) in spans.items():
-        if begin == end:
-            raise damaged(path, f"sequence {name} without a base", names[name])
-    return spans

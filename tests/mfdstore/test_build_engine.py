@@ -447,7 +447,7 @@ def test_build__reads_a_plain_gzip_fasta_piece_by_piece(
     packed = tmp_path / "genome.fa.gz"
     packed.write_bytes(gzip.compress(sources.fasta.read_bytes(), mtime=0))
     for size in (70, 1 << 24):
-        monkeypatch.setattr("mfdstore.sources.fasta_text._SCAN_BYTES", size)
+        monkeypatch.setattr("mfdstore.sources.fasta_unpack.SCAN_BYTES", size)
         out = tmp_path / f"{size}.zarr"
         build_store(
             Sources(packed, sources.peaks, sources.metadata, sources.report, sources.blacklist),
