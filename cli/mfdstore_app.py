@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,4 +118,5 @@ add_interchange(app)
 
 def main() -> None:
     """Run the command; the entry point of the console script."""
+    atexit.register(gc.freeze)  # what is gone with the process need not be collected before
     app()

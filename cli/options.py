@@ -148,12 +148,12 @@ def print_json(content: Any) -> None:
 
 def size(option: str, text: str) -> int:
     """Read a number of bytes such as ``4GB``."""
-    from dask.utils import parse_bytes
+    from pydantic import ByteSize, TypeAdapter
 
     from mfdstore.errors import ConfigError
 
     try:
-        return int(parse_bytes(text))
+        return int(TypeAdapter(ByteSize).validate_python(text))
     except (ValueError, OverflowError):
         raise ConfigError(
             option, found=repr(text), expected="a size such as 4GB or 800MiB", remedy="Correct the option."

@@ -12,7 +12,7 @@ from mfdstore import schema
 from mfdstore.build.settings import BuildSettings, Sources
 from mfdstore.genomes import Genome
 from mfdstore.metadata import FactorTable
-from mfdstore.provenance import SourceFile, describe_file
+from mfdstore.provenance import SourceFile
 from mfdstore.sources.bed import Intervals, read_intervals
 from mfdstore.sources.encode import ExperimentTable, read_experiments
 from mfdstore.sources.fasta import Fasta, check_chrom_names
@@ -67,7 +67,7 @@ class Plan:
         return schema.n_bytes(len(self.factors))
 
 
-def make_plan(sources: Sources, settings: BuildSettings, fasta: Fasta) -> Plan:
+def make_plan(sources: Sources, settings: BuildSettings, fasta: Fasta, fasta_file: SourceFile) -> Plan:
     """Read the tables, match the peak files, name the chromosomes.
 
     Raises
@@ -88,7 +88,7 @@ def make_plan(sources: Sources, settings: BuildSettings, fasta: Fasta) -> Plan:
         sources=sources,
         settings=settings,
         fasta=fasta,
-        fasta_file=describe_file(sources.fasta),
+        fasta_file=fasta_file,
         genome=genome,
         tiling=Tiling(chroms, tuple(genome.sizes[chrom] for chrom in chroms), settings.bin_size),
         table=table,

@@ -6,7 +6,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from mfdstore.build.settings import BuildCounts, BuildReport, BuildSettings, Res
 from mfdstore.errors import ConfigError, RemoteError, SourceError
 from mfdstore.places.address import Address, AnyPlace, find_place
 from mfdstore.places.files import LocalFiles, RemoteFiles
-from mfdstore.provenance import versions
+from mfdstore.provenance import describe_file, versions
 from mfdstore.publish import check_free, resumed, resumed_for
 from mfdstore.sources.fasta import open_fasta
 from mfdstore.transfer.listing import Listing
@@ -138,8 +139,11 @@ def _build_in(
     folder: Path, sources: Sources, settings: BuildSettings, resources: Resources, clock: _Clock
 ) -> tuple[str, BuildCounts]:
     """Build a store in a folder, as its ``store``; gives its digest and counts."""
-    with clock.stage("sources"), open_fasta(sources.fasta, folder / "scratch" / "fasta") as fasta:
-        plan = make_plan(sources, settings, fasta)
+    with clock.stage("sources"), ExitStack() as opened:
+        with ThreadPoolExecutor(1) as beside:
+            described = beside.submit(describe_file, sources.fasta)  # while it is unpacked
+            fasta = opened.enter_context(open_fasta(sources.fasta, folder / "scratch" / "fasta"))
+        plan = make_plan(sources, settings, fasta, described.result())
         with gather_crew(resources.scheduler, resources.n_jobs) as crew:
             return _build(plan, folder, crew, resources, clock)
 

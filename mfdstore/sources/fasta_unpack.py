@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from gzip import GzipFile
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import numpy as np
 from isal import igzip
@@ -17,14 +18,21 @@ from mfdstore.errors import FULL_DISK, SourceError
 from mfdstore.sources.fasta_lines import pack_bases, take_bases
 from mfdstore.sources.fasta_text import DAMAGE, SCAN_BYTES, add_name, check_first_line, damaged
 
+_AHEAD: Final = 4
+"""Pieces that are unpacked before they are asked for: at first, while the loops below are loaded."""
+
 
 def _read_ahead(file: IO[bytes] | GzipFile) -> Iterator[bytes]:
-    """Read piece by piece; while one is used, the next is unpacked."""
+    """Read piece by piece; while one is used, the next ones are unpacked."""
     with ThreadPoolExecutor(1) as reader:
-        waiting = reader.submit(file.read, SCAN_BYTES)
-        while piece := waiting.result():
-            waiting = reader.submit(file.read, SCAN_BYTES)
-            yield piece
+        waiting = deque(reader.submit(file.read, SCAN_BYTES) for _ in range(_AHEAD))
+        try:
+            while piece := waiting.popleft().result():
+                waiting.append(reader.submit(file.read, SCAN_BYTES))
+                yield piece
+        finally:
+            for left in waiting:
+                left.cancel()
 
 
 class _WriteBehind:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from mfdstore.errors import SourceError
 from mfdstore.genomes import Genome
-from mfdstore.sources.bed import Intervals, parse_intervals, peak_stem, read_intervals
+from mfdstore.sources.bed import Intervals, peak_stem, read_intervals
 from mfdstore.sources.bed_lines import scan_intervals
+from mfdstore.sources.bed_tables import parse_intervals
 from tests.strategies import intervals
 
 GENOME = Genome.from_fasta("small", {"chr1": 1000, "2": 500, "odd": 40}, "small.fa")

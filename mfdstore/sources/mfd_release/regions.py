@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from mfdstore.errors import SourceError
 from mfdstore.genomes import Genome, some
 from mfdstore.provenance import SourceFile
-from mfdstore.sources.bed import find_fault, parse_intervals
+from mfdstore.sources.bed import find_fault
+from mfdstore.sources.bed_tables import parse_intervals
 from mfdstore.sources.fasta_text import GZIP_MAGIC
 
 _BLOCK: Final = 1 << 24
