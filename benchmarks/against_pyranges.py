@@ -3,8 +3,8 @@
     python benchmarks/against_pyranges.py --sources sources/0.033 --out benchmarks/results/against_pyranges_X_YYYYMM.md
 
 First the labels of peaks that are in memory, on the bins of the whole genome, by each contestant in turn; then the
-whole build, `mfdstore build` and `usual_build.py`, each a process of its own with two jobs. Answers are compared in
-every number before anything is reported.
+whole build, `mfdstore build` and `usual_build.py`, each a process of its own with two jobs, of each of the sources that
+are named. Answers are compared in every number before anything is reported.
 """
 
 from __future__ import annotations
@@ -123,17 +123,47 @@ def compare_builds(store: Path, usual: Path) -> None:
             )
 
 
+def compare_on(sources: Path) -> list[str]:
+    """Build from one folder of sources in both ways; gives the lines of the table."""
+    store, usual = Path("against.zarr"), Path("against.h5")
+    shutil.rmtree(store, ignore_errors=True)
+    usual.unlink(missing_ok=True)
+    mfdstore = [
+        str(Path(sys.executable).with_name("mfdstore")),
+        *("build", "--genome", "scaled", "--fasta", str(sources / "genome.fa.gz")),
+        *("--peaks", str(sources / "peaks"), "--metadata", str(sources / "metadata.tsv")),
+        *("--report", str(sources / "experiment_report.tsv"), "--jobs", "2", "--out", str(store)),
+    ]
+    script = [sys.executable, str(Path(__file__).with_name("usual_build.py"))]
+    builds = {
+        "mfdstore build": measure(mfdstore),
+        "pandas, pyranges, scipy, HDF5": measure(
+            [*script, "--sources", str(sources), "--out", str(usual), "--jobs", "2"]
+        ),
+    }
+    compare_builds(store, usual)
+    built = Store(store)
+    described = f"{sources.name} | {sum(built.chrom_sizes):,} | {built.n_experiments:,}"
+    first, _ = builds["mfdstore build"]
+    shutil.rmtree(store)
+    usual.unlink()
+    return [
+        f"| {described} | {name} | {seconds:.1f} | {seconds / first:.1f} | {memory:.2f} |"
+        for name, (seconds, memory) in builds.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--sources", type=Path, required=True, nargs="+")
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     options = parser.parse_args()
-    with open_fasta(options.sources / "genome.fa.gz") as fasta:
+    with open_fasta(options.sources[0] / "genome.fa.gz") as fasta:
         genome = Genome("scaled", dict(fasta.sizes), {})
     tiling = Tiling(tuple(genome.sizes), tuple(genome.sizes.values()), BIN)
-    paths = sorted((options.sources / "peaks").iterdir())[:N_FILES]
+    paths = sorted((options.sources[0] / "peaks").iterdir())[:N_FILES]
     files = [read_intervals(path, genome) for path in paths]
     tables = [
         pd.DataFrame(
@@ -170,30 +200,13 @@ def main() -> None:
     medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
     ours = medians["mfdstore, numba, packed bits"]
 
-    store, usual = Path("against.zarr"), Path("against.h5")
-    shutil.rmtree(store, ignore_errors=True)
-    usual.unlink(missing_ok=True)
-    mfdstore = [
-        str(Path(sys.executable).with_name("mfdstore")),
-        *("build", "--genome", "scaled", "--fasta", str(options.sources / "genome.fa.gz")),
-        *("--peaks", str(options.sources / "peaks"), "--metadata", str(options.sources / "metadata.tsv")),
-        *("--report", str(options.sources / "experiment_report.tsv"), "--jobs", "2", "--out", str(store)),
-    ]
-    script = [sys.executable, str(Path(__file__).with_name("usual_build.py"))]
-    builds = {
-        "mfdstore build": measure(mfdstore),
-        "pandas, pyranges, scipy, HDF5": measure(
-            [*script, "--sources", str(options.sources), "--out", str(usual), "--jobs", "2"]
-        ),
-    }
-    compare_builds(store, usual)
-    first = builds["mfdstore build"]
+    builds = [line for sources in options.sources for line in compare_on(sources)]
     n_peaks = round(statistics.mean(len(table) for table in tables))
     lines = [
         "# Against pyranges",
         "",
         *describe_machine("numpy", "numba", "pyranges", "pandas", "scipy", "h5py", "zarr"),
-        f"Load average {os.getloadavg()[0]:.1f} at the end. {len(files)} files of {options.sources.name} of the "
+        f"Load average {os.getloadavg()[0]:.1f} at the end. {len(files)} files of {options.sources[0].name} of the "
         f"published size, {n_peaks:,} peaks each on average, {tiling.n_bins:,} bins.",
         "",
         "Labels of peaks in memory, median over the files, answers equal in every bin:",
@@ -205,18 +218,13 @@ def main() -> None:
         "The whole build, one run of each, two jobs; the same windows, the same labels in every bit. Memory is "
         "private, of the process and its workers together.",
         "",
-        "| way | s | times mfdstore | memory, GB |",
-        "|---|---:|---:|---:|",
-        *(
-            f"| {name} | {seconds:.1f} | {seconds / first[0]:.1f} | {memory:.2f} |"
-            for name, (seconds, memory) in builds.items()
-        ),
+        "| sources | bp | experiments | way | s | times mfdstore | memory, GB |",
+        "|---|---:|---:|---|---:|---:|---:|",
+        *builds,
     ]
     text = "\n".join([*lines, ""])
     options.out.write_text(text, encoding="utf-8")
     print(text)
-    shutil.rmtree(store)
-    usual.unlink()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Makes sources of the published size, or a share of it: a genome, narrowPeak files, and the portal's tables.
 
     python benchmarks/scale_sources.py --out FOLDER --scale 0.1
+    python benchmarks/scale_sources.py --out FOLDER --scale 0.1 --genome 1
 
 At scale 1: 24 chromosomes of 3.09 Gb, 2106 experiments, about 170 million peaks, as the published data have;
 a share s takes the square root of s of both the bases and the experiments, so that peaks and labels are the share s.
+With --genome the bases are that share, and the experiments what is left of s.
 Peaks lie where elements are, drawn once for all experiments, and some anywhere. The bytes are as compressible as real
 ones (bases of four letters, ten columns, gzip level 6); there is nothing to learn from them, which `mfdstore simulate`
 is for.
@@ -38,18 +40,18 @@ LINE = 60
 ASSEMBLY = "scaled"
 
 
-def sizes(scale: float) -> dict[str, int]:
-    """Lengths of the chromosomes, in bp."""
+def sizes(share: float) -> dict[str, int]:
+    """Lengths of the chromosomes of that share of a genome, in bp."""
     assembly = find_assembly("hg38")
     assert assembly is not None
-    return {chrom: int(size * math.sqrt(scale)) for chrom, size in assembly.sizes.items()}
+    return {chrom: int(size * share) for chrom, size in assembly.sizes.items()}
 
 
-def write_genome(path: Path, scale: float) -> None:
+def write_genome(path: Path, share: float) -> None:
     """Write a plain gzip FASTA, as UCSC's is: 60 bases a line, a tenth of either end of a chromosome unknown."""
     letters = np.frombuffer(b"ACGTacgt", np.uint8)
     with path.open("wb") as raw:
-        for index, (chrom, size) in enumerate(sizes(scale).items()):
+        for index, (chrom, size) in enumerate(sizes(share).items()):
             raw.write(gzip.compress(f">{chrom}\n".encode(), 1, mtime=0))
             for start in range(0, size, SLICE // LINE * LINE):
                 draw = np.random.default_rng([index, start])
@@ -66,13 +68,13 @@ def write_genome(path: Path, scale: float) -> None:
                 raw.write(gzip.compress(text, 1, mtime=0))
 
 
-def write_peaks(folder: Path, scale: float, index: int) -> tuple[str, int, str, int]:
+def write_peaks(folder: Path, share: float, index: int) -> tuple[str, int, str, int]:
     """Write one narrowPeak file; gives its accession, size, md5 and number of peaks."""
-    lengths = np.array(list(sizes(scale).values()))
+    lengths = np.array(list(sizes(share).values()))
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     elements = np.random.default_rng(0).integers(0, bounds[-1], bounds[-1] // ELEMENT_BP)
     draw = np.random.default_rng([1, index])
-    mean = N_PEAKS * math.sqrt(scale) / N_EXPERIMENTS
+    mean = N_PEAKS * share / N_EXPERIMENTS
     # experiments differ in their number of peaks as published ones do: some have a tenth, some ten times as many
     n = int(mean * math.exp(draw.normal(0, 0.7) - 0.245))
     n_anywhere = int(ANYWHERE * n)
@@ -84,7 +86,7 @@ def write_peaks(folder: Path, scale: float, index: int) -> tuple[str, int, str, 
     chrom = np.clip(np.searchsorted(bounds, centres, "right") - 1, 0, len(lengths) - 1)
     start = np.clip(centres - bounds[chrom] - widths // 2, 0, lengths[chrom] - widths)
     order = np.argsort(-draw.random(n))
-    names = np.array(list(sizes(scale)))
+    names = np.array(list(sizes(share)))
     signal = draw.gamma(2, 10, n)
     table = pl.DataFrame(
         {
@@ -142,16 +144,16 @@ def write_tables(folder: Path, files: list[tuple[str, int, str, int]]) -> None:
     (folder / "experiment_report.tsv").write_text(stamp + "".join("\t".join(row) + "\n" for row in report))
 
 
-def make_sources(folder: Path, scale: float, jobs: int) -> None:
+def make_sources(folder: Path, scale: float, genome_share: float, jobs: int) -> None:
     """Make all of it under a folder that must not exist."""
     (folder / "peaks").mkdir(parents=True)
-    n = max(8, round(N_EXPERIMENTS * math.sqrt(scale)))
+    n = max(8, round(N_EXPERIMENTS * scale / genome_share))
     started = time.perf_counter()
     with ProcessPoolExecutor(jobs) as pool:
-        genome = pool.submit(write_genome, folder / "genome.fa.gz", scale)
+        genome = pool.submit(write_genome, folder / "genome.fa.gz", genome_share)
         files = []
         for done, file in enumerate(
-            pool.map(partial(write_peaks, folder / "peaks", scale), range(n)), start=1
+            pool.map(partial(write_peaks, folder / "peaks", genome_share), range(n)), start=1
         ):
             files.append(file)
             if done % 100 == 0:
@@ -168,9 +170,12 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument(
+        "--genome", type=float, help="share of the genome; the square root of --scale if not given"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    make_sources(options.out, options.scale, options.jobs)
+    make_sources(options.out, options.scale, options.genome or math.sqrt(options.scale), options.jobs)
 
 
 if __name__ == "__main__":

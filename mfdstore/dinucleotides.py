@@ -41,9 +41,8 @@ def encode_bases(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uin
     >>> encode_bases(b"ACgTN").tolist()
     [1, 6, 11, 16]
     """
-    letters = np.frombuffer(bases, np.uint8) if isinstance(bases, bytes | bytearray) else bases
-    codes = np.empty(max(0, len(letters) - 1), np.uint8)
-    _encode(letters, codes)
+    codes = np.empty(max(0, len(bases) - 1), np.uint8)
+    _encode(_as_array(bases), codes)
     return codes
 
 
@@ -68,10 +67,14 @@ def encode_chromosome(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[n
     -------
     Codes, shape ``(position,)``, as long as the chromosome in bp.
     """
-    codes = np.full(len(bases), BLANK, np.uint8)
-    if len(bases) > 1:
-        codes[:-1] = encode_bases(bases)
+    codes = np.empty(len(bases), np.uint8)
+    _encode(_as_array(bases), codes[:-1])
+    codes[-1:] = BLANK
     return codes
+
+
+def _as_array(bases: bytes | bytearray | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.frombuffer(bases, np.uint8) if isinstance(bases, bytes | bytearray) else bases
 
 
 def find_blank(codes: NDArray[np.uint8]) -> NDArray[np.int64]:

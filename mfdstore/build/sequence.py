@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mfdstore import schema
 from mfdstore.build.once import Done, Task, key_of, save_array
 from mfdstore.build.plan import Plan
-from mfdstore.dinucleotides import BLANK, encode_bases, find_blank
+from mfdstore.dinucleotides import encode_bases, encode_chromosome, find_blank
 from mfdstore.shard_files import write_shard
 from mfdstore.sources.fasta import Fasta
 
@@ -59,9 +59,7 @@ def encode_stretch(folder: Path, fasta: Fasta, stretch: Stretch) -> Done:
     # a position needs the next base too; behind the last base of a chromosome there is none
     last = stretch.stop == stretch.size
     bases = fasta.bases(stretch.fasta_name, stretch.start, stretch.stop if last else stretch.stop + 1)
-    codes = encode_bases(bases)
-    if last:
-        codes = np.append(codes, np.uint8(BLANK))
+    codes = encode_chromosome(bases) if last else encode_bases(bases)
     shard = write_shard(folder / "store", f"{schema.SEQUENCE}/{stretch.chrom}", stretch.start, codes)
     save_array(folder / stretch.blank_file, find_blank(codes) + stretch.start)
     return Done(outputs=(f"store/{shard}", stretch.blank_file))
