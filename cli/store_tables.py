@@ -103,9 +103,7 @@ def print_import(done: ImportReport) -> None:
 
 def print_export(done: ExportReport) -> None:
     """Print how much was written, and to where."""
-    written = (
-        f"{done.n_windows:,} windows, {done.n_experiments:,} experiments, {done.n_pairs:,} positive pairs"
-    )
+    written = f"{done.n_windows:,} windows, {done.n_experiments:,} experiments, {done.n_pairs:,} positive pairs written"
     out.print(f"{written}: {', '.join(done.files)}", highlight=False, markup=False, soft_wrap=True)
     print_path(str(done.path))
 

@@ -11,7 +11,13 @@ FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the system's errors that say that there is no room."""
 
 
-_KEYS_IN_ADDRESS: Final = re.compile(r"\b((?:s3|https?):/{1,2})\S*@")
+_KEYS: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})[^\s'\"]*@")
+_SIGNATURE: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"?#]*)[?#][^\s'\"]*")
+
+
+def without_keys(text: str) -> str:
+    """Leave out of addresses what may be secret: all before an ``@``, and what is behind a ``?`` or ``#``."""
+    return _SIGNATURE.sub(r"\1?...", _KEYS.sub(r"\1...@", text))
 
 
 class MfdError(Exception):
@@ -42,7 +48,7 @@ class MfdError(Exception):
     ) -> None:
         text = str(where)
         # a path may be an address with keys, typed where none is taken; those that were checked hold none
-        self.where = _KEYS_IN_ADDRESS.sub(r"\1...@", text) if isinstance(where, str | PurePath) else text
+        self.where = without_keys(text) if isinstance(where, str | PurePath) else text
         self.found = found
         self.expected = expected
         self.remedy = remedy

@@ -262,13 +262,13 @@ def _explain(out: Path, error: OSError, remedy: str = "") -> StoreError:
             out,
             found=f"no room ({error.strerror})",
             expected="space on the disk for the whole of it",
-            remedy=remedy or "Make room, or choose another disk for --out.",
+            remedy=remedy or "Make room, or choose another disk for it.",
         )
     return StoreError(
         out,
         found=f"a folder or name that cannot be written ({error.strerror})",
         expected="leave to write it",
-        remedy=remedy or "Choose another name for --out.",
+        remedy=remedy or "Choose another name for it.",
     )
 
 

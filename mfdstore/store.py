@@ -7,12 +7,12 @@ The same arrays open with plain `xarray.open_zarr`; `Store` is the thin, checked
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import zarr
@@ -26,11 +26,16 @@ from mfdstore.labels import unpack_labels
 from mfdstore.metadata import Factor, FactorTable, decode_values
 from mfdstore.opening import damaged, open_group, read_attributes
 from mfdstore.places.address import AnyPlace, Place, find_place
+from mfdstore.places.chunks import Chunks
 from mfdstore.places.files import LocalFiles, RemoteFiles, Stamp, open_files
 from mfdstore.windows import Tiling, WindowTable
 
+T = TypeVar("T")
+
 _AT_ONCE: Final = 16
 """Small arrays that are asked for side by side where each is an answer of a server."""
+_TRIES: Final = 3
+"""Readings of what is put anew meanwhile, with the same content."""
 
 
 class Store:
@@ -43,6 +48,8 @@ class Store:
     ----------
     path
         Of the store's directory, or an address: ``s3://bucket/x.zarr``, ``https://host/x.zarr`` (docs/remote.md).
+    since
+        When it was opened first, if that was before: what was put under an address later is not read.
 
     Raises
     ------
@@ -52,12 +59,13 @@ class Store:
         If its server cannot be reached or does not let us read.
     """
 
-    def __init__(self, path: AnyPlace) -> None:
+    def __init__(self, path: AnyPlace, *, since: datetime | None = None) -> None:
         self.path: Place = find_place(path)
-        self.files: LocalFiles | RemoteFiles = open_files(self.path)
-        # elsewhere opening asks one thing alone; the first reading takes the stamp
-        self._stamp: Stamp | None = self._stamp_now() if isinstance(self.path, Path) else None
+        self.files: LocalFiles | RemoteFiles = open_files(self.path, since)
+        before = self._stamp_now() if isinstance(self.path, Path) else None
         self._group = open_group(self.files)
+        root = self._group.store
+        self._stamp: Stamp | None = root.stamp if isinstance(root, Chunks) else before
         self._whole: set[str] = set()
         self.attributes = read_attributes(self.path, self._group)
         self.genome: str = self.attributes["genome"]
@@ -73,9 +81,13 @@ class Store:
         self.provenance: Mapping[str, Any] = self.attributes["provenance"]
         self._factors: list[Mapping[str, Any]] = self.attributes["factors"]
 
-    def __reduce__(self) -> tuple[Callable[[Place, str], Store], tuple[Place, str]]:
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[Place, str, datetime | None]]:
         """Open again in another process, rather than send along what was read, or credentials."""
-        return _open_same, (self.path, self.digest)
+        return _open_same, (self.path, self.digest, self._since)
+
+    @property
+    def _since(self) -> datetime | None:
+        return self.files.since if isinstance(self.files, RemoteFiles) else None
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         """Tell dask the store by its content: another one under the same name has other answers."""
@@ -234,21 +246,11 @@ class Store:
     def _check_same(self) -> None:
         """Refuse another store of the name; one of the same content, copied or mended, is as good."""
         stamp = self._stamp_now()
-        if stamp is None or stamp != self._stamp:
+        if stamp is None:
+            _open_same(self.path, self.digest)
+        elif stamp != self._stamp:
             now = _open_same(self.path, self.digest)
             self._group, self._whole, self._stamp = now._group, set(), stamp
-
-    @contextmanager
-    def _unchanged(self) -> Iterator[None]:
-        """Refuse what was read elsewhere of another store; asked behind the reading, for the root is put there last."""
-        try:
-            yield
-        except RemoteError:
-            raise
-        except StoreError:
-            self._check_same()  # a chunk may be lost because another store is being put there
-            raise
-        self._check_same()
 
     def read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:
         """Read (part of) an array; every chunk's checksum is tested on the way.
@@ -258,10 +260,28 @@ class Store:
         StoreError
             If a chunk is damaged or missing; the message names the array. Or if another store has taken the name.
         """
-        if isinstance(self.path, Path):
-            return self._read(name, selection)
-        with self._unchanged():
-            return self._read(name, selection)
+        return self._settled(lambda: self._read(name, selection))
+
+    def _settled(self, read: Callable[[], T]) -> T:
+        """Read, and refuse what may be of another store: looked for behind the reading, as it may have come meanwhile.
+
+        What was read while the same content was put there anew is read again.
+        """
+        for _ in range(_TRIES):
+            before = self._stamp
+            try:
+                found = read()
+            except RemoteError:
+                raise
+            except StoreError:
+                self._check_same()  # a chunk may be lost because another store is being put there
+                if before == self._stamp:
+                    raise
+                continue
+            self._check_same()
+            if before == self._stamp:
+                break
+        return found
 
     def _read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:
         array = self.array(name)
@@ -276,8 +296,8 @@ class Store:
         """Read small arrays; side by side where each would be waited for."""
         if isinstance(self.path, Path):
             return {name: self.read(name) for name in names}
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read") as pool, self._unchanged():
-            return dict(zip(names, pool.map(self._read, names), strict=True))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read") as pool:
+            return self._settled(lambda: dict(zip(names, pool.map(self._read, names), strict=True)))
 
     def _check_files(self, path: Path, name: str, array: zarr.Array[Any]) -> None:
         """Miss the files that were lost: zarr reads them as fill values, such as bins without a peak."""
@@ -292,9 +312,9 @@ class Store:
         self._whole.add(name)
 
 
-def _open_same(path: Place, digest: str) -> Store:
-    """Open a store again; refuse another that has taken its name."""
-    store = Store(path)
+def _open_same(path: Place, digest: str, since: datetime | None = None) -> Store:
+    """Open a store again, as it was then if that is told; refuse another that has taken its name."""
+    store = Store(path, since=since)
     if store.digest != digest:
         raise StoreError(
             path,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mfdstore.build.crew import Crew
-from mfdstore.errors import ConfigError, CrewError
+from mfdstore.errors import ConfigError, CrewError, without_keys
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -95,7 +95,7 @@ def gather_crew(scheduler: str, n_jobs: int) -> Iterator[Crew]:
     if scheduler != "processes" and "://" not in scheduler:
         raise ConfigError(
             "--scheduler",
-            found=repr(scheduler),
+            found=without_keys(repr(scheduler)),
             expected="threads, processes, or the address of a dask scheduler such as tcp://host:8786",
             remedy="Correct the option.",
         )
@@ -132,7 +132,7 @@ def _join(address: str) -> Iterator[DaskCrew]:
     except (OSError, ValueError) as error:
         raise CrewError(
             "--scheduler",
-            found=f"no dask scheduler at {address} ({error or type(error).__name__})",
+            found=without_keys(f"no dask scheduler at {address} ({error or type(error).__name__})"),
             expected="a scheduler that answers",
             remedy="Check the address, and that it runs the same versions of dask and mfd.",
         ) from error
@@ -141,7 +141,7 @@ def _join(address: str) -> Iterator[DaskCrew]:
         if not workers:
             raise CrewError(
                 "--scheduler",
-                found=f"no worker at {address}",
+                found=without_keys(f"no worker at {address}"),
                 expected="at least one",
                 remedy="Start workers, then run the same command again.",
             )

@@ -182,6 +182,7 @@ class _Clock:
 def _build(
     plan: Plan, folder: Path, crew: Crew, resources: Resources, clock: _Clock
 ) -> tuple[str, BuildCounts]:
+    resources.check_bins(plan.tiling.n_bins)
     root = layout.create_root(folder / "store")
     do = partial(do_once, folder)
 

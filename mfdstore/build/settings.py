@@ -22,6 +22,9 @@ LEAST_MEMORY = 1_000_000_000
 _PROGRAM = 500_000_000
 """What Python and its libraries take, in bytes."""
 _LEAST_TASK = 128_000_000
+"""What is left for a task at least, in bytes."""
+_BYTES_PER_BIN = 16
+"""What the stages hold of each bin at most, measured on a single chromosome; it holds for any number of experiments."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,23 @@ class Resources:
     def bytes_per_task(self) -> int:
         """Memory that one task of this program's threads may take beside the program itself."""
         return self.share(self.n_jobs)
+
+    def check_bins(self, n_bins: int) -> None:
+        """Refuse more bins than there is memory for: some numbers are held of each.
+
+        Raises
+        ------
+        ConfigError
+            If that is so.
+        """
+        needed = _PROGRAM + n_bins * _BYTES_PER_BIN
+        if needed > self.memory:
+            raise ConfigError(
+                "--memory",
+                found=f"{self.memory / 1e9:.3g} GB for {n_bins:,} bins",
+                expected=f"at least {needed / 1e9:.3g} GB",
+                remedy="Allow more, choose wider bins by --bin-size, or build fewer chromosomes.",
+            )
 
     def share(self, n_here: int, n_programs: int = 1) -> int:
         """Share the memory of one machine between the tasks on it.

@@ -37,6 +37,7 @@ from mfdstore.genomes import some
 from mfdstore.sources.cache import LOCK, held
 from mfdstore.sources.downloads import Wanted, digest_file, download_all, is_whole
 from mfdstore.sources.portal import Portal
+from mfdstore.sources.portal_queries import read_files_list
 
 TABLES: Final = (METADATA, REPORT)
 
@@ -95,6 +96,8 @@ def fetch_encode(
         If the disk has no room for it, or the folder holds tables of somebody else.
     """
     _check_own(folder)
+    if request.files_list is not None:
+        read_files_list(request.files_list, portal.address)  # before there is a folder
     with held(folder):
         plan = plan_encode(folder, request, portal, on_progress=on_progress)
         _check_room(plan)

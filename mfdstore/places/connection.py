@@ -24,6 +24,8 @@ RETRY_SECONDS: Final = 120
 CONNECT_SECONDS: Final = 10
 SILENCE_SECONDS: Final = 30
 """How long a server may send nothing in the midst of an answer."""
+HASTY_SECONDS: Final = 5
+"""How long an answer is waited for that can be done without."""
 REQUEST_SECONDS: Final = 600
 """How long a whole answer may take; a shard has some MB."""
 
@@ -44,8 +46,15 @@ _ENVIRONMENT: Final = (
 _LATER: Final = "Run it again; what was done is not done twice."
 
 
-def connect(address: Address) -> S3Store | HTTPStore:
+def connect(address: Address, *, hasty: bool = False) -> S3Store | HTTPStore:
     """Make a client of the server; nothing is asked of it yet.
+
+    Parameters
+    ----------
+    address
+        Of the store.
+    hasty
+        For what can be done without: tried twice, and waited for a few seconds.
 
     Raises
     ------
@@ -56,7 +65,7 @@ def connect(address: Address) -> S3Store | HTTPStore:
     from obstore.store import HTTPStore, S3Store
 
     retries: RetryConfig = {
-        "max_retries": MAX_RETRIES,
+        "max_retries": min(1, MAX_RETRIES) if hasty else MAX_RETRIES,
         "retry_timeout": timedelta(seconds=RETRY_SECONDS),
         "backoff": {
             "init_backoff": timedelta(milliseconds=100),
@@ -66,8 +75,8 @@ def connect(address: Address) -> S3Store | HTTPStore:
     }
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-        "read_timeout": timedelta(seconds=SILENCE_SECONDS),
-        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "read_timeout": timedelta(seconds=min(HASTY_SECONDS, SILENCE_SECONDS) if hasty else SILENCE_SECONDS),
+        "timeout": timedelta(seconds=min(HASTY_SECONDS, SILENCE_SECONDS) if hasty else REQUEST_SECONDS),
     }
     if address.scheme != "s3":
         options["allow_http"] = address.scheme == "http"
@@ -226,4 +235,4 @@ def _is_true(variable: str) -> bool:
 def _first_words(error: Exception) -> str:
     """Give the first line of what a client says, without addresses."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
-    return re.sub(r"\S*(://|@)\S*", "...", line)[:120]
+    return re.sub(r"\S*(://|@)\S*|\"[^\"]*\"", "...", line)[:120]

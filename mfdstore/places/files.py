@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -103,9 +104,12 @@ class RemoteFiles:
         If the environment holds no credentials for it.
     """
 
-    def __init__(self, place: Address) -> None:
+    def __init__(self, place: Address, since: datetime | None = None) -> None:
         self.place = place
+        self.since = since or datetime.now(UTC)
+        """What is put there later is not of the store."""
         self.client: S3Store | HTTPStore = connect(place)
+        self._has_stamps = True
 
     def read(self, name: str) -> bytes:
         """Read a whole object: none of a store is larger than a shard, some MB."""
@@ -138,16 +142,25 @@ class RemoteFiles:
 
     def zarr_store(self) -> Chunks:
         """Give a store of zarr that misses what was lost."""
-        return Chunks.of(self.place, self.client)
+        return Chunks.of(self.place, self.client, self.since)
 
     def stamp(self, name: str) -> Stamp | None:
-        """Tell an object from a later one of its name, by one request that brings nothing else."""
+        """Tell an object from a later one of its name, by one request that brings nothing else.
+
+        A server that does not answer such requests is not asked again.
+        """
         import obstore
 
-        with suppress(obstore.exceptions.BaseError, OSError):
-            found = obstore.head(self.client, name)
-            return found["e_tag"], found["last_modified"], found["size"]
-        return None
+        if not self._has_stamps:
+            return None
+        try:
+            found = obstore.head(connect(self.place, hasty=True), name)
+        except FileNotFoundError:
+            return None
+        except (obstore.exceptions.BaseError, OSError):
+            self._has_stamps = False
+            return None
+        return found["e_tag"], found["last_modified"], found["size"]
 
 
 def missing_or_explained(address: Address, error: Exception, name: str) -> Exception:
@@ -157,6 +170,6 @@ def missing_or_explained(address: Address, error: Exception, name: str) -> Excep
     return explain(address, error, name)
 
 
-def open_files(place: Place) -> LocalFiles | RemoteFiles:
-    """Give the files of a store that lies there, or is to lie there."""
-    return RemoteFiles(place) if isinstance(place, Address) else LocalFiles(place)
+def open_files(place: Place, since: datetime | None = None) -> LocalFiles | RemoteFiles:
+    """Give the files of a store that lies there, or is to lie there; elsewhere as they were then, if it is told."""
+    return RemoteFiles(place, since) if isinstance(place, Address) else LocalFiles(place)

@@ -109,7 +109,7 @@ def choose(dataset: xr.Dataset, factors: Mapping[str, Any]) -> NDArray[np.intp]:
     Raises
     ------
     ConfigError
-        If a factor is none of the dataset's, or a value that of none of its experiments.
+        If a factor is none of the dataset's, no value is given, or one that none of its experiments has.
     """
     if not isinstance(factors, Mapping):
         raise ConfigError(
@@ -120,8 +120,12 @@ def choose(dataset: xr.Dataset, factors: Mapping[str, Any]) -> NDArray[np.intp]:
         )
     keep = np.ones(dataset.sizes.get(schema.EXPERIMENT, 0), np.bool_)
     for name, wanted in factors.items():
-        column = _column(dataset, name)
-        keep &= _holds_any(name, column.values, _listed(wanted), column.attrs.get("kind"))
+        column, values = _column(dataset, name), _listed(wanted)
+        if not len(values):
+            raise ConfigError(
+                name, found="no value", expected="one or more", remedy="Name some, or leave the factor out."
+            )
+        keep &= _holds_any(name, column.values, values, column.attrs.get("kind"))
     return np.flatnonzero(keep)
 
 
@@ -142,7 +146,7 @@ def group(dataset: xr.Dataset, by: str | Sequence[str]) -> Groups:
     ConfigError
         If a factor is none of the dataset's, is named twice, or no experiment has a value of each.
     """
-    names = (by,) if isinstance(by, str) else tuple(by)
+    names = (by,) if isinstance(by, str) else tuple(by) if isinstance(by, Iterable) else ()
     if not names or len(set(names)) < len(names):
         raise ConfigError(
             "by", found=repr(list(names)), expected="each factor once", remedy="Name at least one factor."

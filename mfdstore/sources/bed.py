@@ -108,7 +108,7 @@ def read_intervals(path: Path, genome: Genome, *, may_be_elsewhere: bool = False
         raise SourceError(
             path,
             found=f"chromosomes {some(found)}",
-            expected=f"names of the FASTA: {some(genome.sizes)}",
+            expected=f"names of the genome: {some(genome.sizes)}",
             remedy="Use files of one assembly, or rename the chromosomes of one of the two.",
         )
     return Intervals(file, by_chrom, n_intervals, n_elsewhere, tuple(elsewhere))

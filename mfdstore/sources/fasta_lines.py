@@ -21,7 +21,7 @@ def take_bases(  # pragma: no cover - compiled
     Parameters
     ----------
     text
-        Of the file, shape ``(byte,)``.
+        Of the file, shape ``(byte,)``; not cut between the two signs of a line's end.
     begin
         Where to begin.
     at_start
@@ -54,6 +54,10 @@ def take_bases(  # pragma: no cover - compiled
             line = at
         sign = text[at]
         if sign == 10:
+            if at > begin and text[at - 1] == 13:
+                n_out -= (
+                    1  # it belongs to the line's end; one amid a line stays, and is refused where it is read
+                )
             n_lines += 1
             width = at - line if line >= 0 else 0
             at_start = True
@@ -61,9 +65,8 @@ def take_bases(  # pragma: no cover - compiled
             break
         else:
             at_start = False
-            if sign != 13:
-                out[n_out] = sign
-                n_out += 1
+            out[n_out] = sign
+            n_out += 1
         at += 1
     return at, n_out, n_lines, at_start
 

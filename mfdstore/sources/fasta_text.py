@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 from typing import IO, Any, Final
@@ -16,7 +17,9 @@ SCAN_BYTES: Final = 1 << 24
 """Read at a time; longer than any header line."""
 _ISAL_DAMAGE: Any = isal_zlib.IsalError  # its stubs call it an instance
 _CONTROL: Final = bytes([*range(9), 11, 12, *range(14, 32), 127])
-"""Signs that no text holds; htslib leaves them out of a sequence without a word."""
+"""Signs that no text holds."""
+_BEYOND_ASCII: Final = re.compile(rb"(?:\A|\n)[^>\n][^\n]*?[\x80-\xff]")
+"""In a sequence; a header may hold any letters."""
 GZIP_DAMAGE: Final[tuple[type[Exception], ...]] = (gzip.BadGzipFile, EOFError, zlib.error, _ISAL_DAMAGE)
 """What a gzip file that is damaged or breaks off raises, and no other fault of a file does."""
 DAMAGE: Final[tuple[type[Exception], ...]] = (OSError, *GZIP_DAMAGE)
@@ -31,6 +34,13 @@ def read_head(path: Path) -> bytes:
     SourceError
         If it cannot be read, or is empty.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise SourceError(
+            path,
+            found="a pipe or a device",
+            expected="a FASTA file, which is read more than once",
+            remedy="Write it to a file first.",
+        )
     try:
         with path.open("rb") as handle:
             head = handle.read(4096)
@@ -89,7 +99,7 @@ def read_names(path: Path) -> dict[str, int]:
     try:
         with open_text(path) as handle:
             while piece := handle.read(SCAN_BYTES):
-                text = rest + piece
+                text, before = rest + piece, line
                 at = text.find(b"\n>")
                 done = 0
                 while at >= 0 and (end := text.find(b"\n", at + 1)) >= 0:
@@ -98,10 +108,7 @@ def read_names(path: Path) -> dict[str, int]:
                     done, at = at, text.find(b"\n>", end)
                 # keep what may be the beginning of a header; count the lines before it
                 keep = at if at >= 0 else len(text) - 1
-                if len(text.translate(None, _CONTROL)) != len(text):
-                    at = min(place for sign in _CONTROL if (place := text.find(sign)) >= 0)
-                    found = f"sign {text[at]:#04x}, which is no letter"
-                    raise damaged(path, found, line + text.count(b"\n", done, at))
+                _check_signs(path, text, before)
                 line += text.count(b"\n", done, keep)
                 rest = text[keep:]
             if rest.startswith(b"\n>"):
@@ -109,6 +116,28 @@ def read_names(path: Path) -> dict[str, int]:
     except DAMAGE as error:
         raise damaged(path, f"a file that breaks off or is damaged ({error})") from error
     return names
+
+
+def _check_signs(path: Path, text: bytes, line: int) -> None:
+    """Refuse what htslib leaves out of a sequence without a word.
+
+    Parameters
+    ----------
+    path
+        For the message.
+    text
+        A piece that begins on a line, or with the end of the one before.
+    line
+        Which line that is.
+    """
+    at = -1
+    if len(text.translate(None, _CONTROL)) != len(text):
+        at = min(place for sign in _CONTROL if (place := text.find(sign)) >= 0)
+    elif not text.isascii() and (strange := _BEYOND_ASCII.search(text)):
+        at = strange.end() - 1
+    if at >= 0:
+        found = f"sign {text[at]:#04x}, which is no letter"
+        raise damaged(path, found, line + text.count(b"\n", 0, at) - (1 if text.startswith(b"\n") else 0))
 
 
 def add_name(path: Path, names: dict[str, int], header: bytes, line: int) -> None:

@@ -75,10 +75,12 @@ class _Bases:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if exception[0] is None and self._n_waiting:
-            self._letters[1] = ord("N")
-            self._send(2)
-        self._file.__exit__(*exception)
+        try:
+            if exception[0] is None and self._n_waiting:
+                self._letters[1] = ord("N")
+                self._send(2)
+        finally:
+            self._file.__exit__(*exception)
 
     def room(self, n_bases: int) -> tuple[NDArray[np.uint8], int]:
         """Give letters to fill in with as many bases, and where to begin."""
@@ -125,6 +127,9 @@ def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
                 if not names:
                     check_first_line(path, rest + piece)
                 text = rest + piece if rest else piece
+                # the two signs of a line's end stay together
+                held = b"\r" if text.endswith(b"\r") else b""
+                text = text[: len(text) - len(held)]
                 signs = np.frombuffer(text, np.uint8)
                 letters, begun = bases.room(len(text))
                 at, filled = 0, begun
@@ -138,8 +143,9 @@ def unpack(path: Path, unpacked: Path) -> dict[str, tuple[int, int]]:
                         line, at = line + 1, end + 1
                     at, filled, n_lines, at_start = take_bases(signs, at, at_start, letters, filled)
                     line += n_lines
-                rest = text[at:]
+                rest = text[at:] + held
                 bases.take(filled)
+            rest = rest.removesuffix(b"\r")
             if rest:
                 add_name(path, names, rest[1:], line)
                 bounds.append(bases.n_before)

@@ -12,7 +12,7 @@ from mfdstore.places.files import open_files
 from mfdstore.publish import check_free
 from mfdstore.store import Store
 from mfdstore.transfer.download import download
-from mfdstore.transfer.listing import Listing
+from mfdstore.transfer.listing import ROOT, Listing
 from mfdstore.transfer.upload import check_free_for, open_target, upload
 
 Progress = Callable[[str, int, int], None]
@@ -89,6 +89,13 @@ def copy_store(
         check_free(out)
     digest = _digest_of(there, damaged=damaged)
     listing = Listing(open_files(there), damaged=damaged)
+    if not damaged and digest.encode() not in listing.read(ROOT):
+        raise StoreError(
+            there,
+            found="another store, which has taken the name since",
+            expected=f"digest {digest[:12]}, that of the store which was opened",
+            remedy="Run it again, when whoever replaces it is done.",
+        )
 
     def tell(done: int, total: int) -> None:
         on_progress("files", done, total)

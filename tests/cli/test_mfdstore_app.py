@@ -225,7 +225,7 @@ BAD_SOURCES: dict[str, tuple[Wreck, str]] = {
     "ragged row": (_peak_line(b"chr1\t1\t200\n"), r"line 2: found 3 columns; expected 6"),
     "spaces for tabs": (_peak_line(b"chr1 1 200\n"), r"line 2: found 1 column"),
     "binary peaks": (_peak_line(bytes(range(256))), r"line 2: found "),
-    "names of no chromosome": (lambda case: case.write_peak(SECOND, b"NC_000001.11\t1\t200\n"), r"found chromosomes NC_000001.11; expected names of the FASTA: chr1, chr8, chr9, chrUn_1"),
+    "names of no chromosome": (lambda case: case.write_peak(SECOND, b"NC_000001.11\t1\t200\n"), r"found chromosomes NC_000001.11; expected names of the genome: chr1, chr8, chr9, chrUn_1"),
     "no peaks at all": (lambda case: case.write_peak(SECOND, b""), rf"{SECOND}\.bed\.gz: found no intervals"),
     "no peaks but comments": (lambda case: case.write_peak(SECOND, b"# none\n"), r"found no intervals"),
     "md5 differs": (_swap, r"found md5 [0-9a-f]{32}; expected [0-9a-f]{32}, as the metadata says"),

@@ -125,7 +125,7 @@ def test_read_intervals__wants_an_interval(tmp_path: Path, content: bytes) -> No
 
 def test_read_intervals__shows_both_sets_of_names_where_none_matches(tmp_path: Path) -> None:
     with pytest.raises(
-        SourceError, match="found chromosomes NC_1, NC_2; expected names of the FASTA: chr1, chr2, odd"
+        SourceError, match="found chromosomes NC_1, NC_2; expected names of the genome: chr1, chr2, odd"
     ):
         _read(tmp_path / "x.bed", b"NC_1\t1\t2\nNC_2\t1\t2\n")
     found = read_intervals(tmp_path / "x.bed", GENOME, may_be_elsewhere=True)

@@ -565,6 +565,14 @@ def test_build__ctrl_c_ends_processes_too(little: Little, tmp_path: Path) -> Non
         assert "Traceback" not in said
 
 
+def test_resources__refuse_more_bins_than_there_is_memory_for() -> None:
+    Resources(memory=1_000_000_000).check_bins(24_200_000)  # hg38 by 128 bp
+    with pytest.raises(
+        ConfigError, match=r"--memory: found 1 GB for 100,000,000 bins; expected at least 2\.1 GB"
+    ):
+        Resources(memory=1_000_000_000).check_bins(100_000_000)
+
+
 def test_resources__do_fewer_tasks_at_a_time_rather_than_take_more_memory() -> None:
     few = Resources(memory=1_000_000_000, jobs=64)
     assert few.n_jobs == 3

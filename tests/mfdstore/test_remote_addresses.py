@@ -137,6 +137,12 @@ def test_keys_in_a_path_are_not_shown() -> None:
         error = SourceError(where, found="nothing", expected="a file", remedy="Look.")
         assert "SECRET" not in str(error)
         assert "SECRET" not in str(pickle.loads(pickle.dumps(error)))  # noqa: S301
+    for where in (
+        "https:/h/b?X-Amz-Signature=SECRET",
+        Path("https://h/b?sig=SECRET#SECRET"),
+        "tcp://u:SECRET@h:1",
+    ):
+        assert "SECRET" not in str(SourceError(where, found="nothing", expected="a file", remedy="Look."))
     address = find_place("http://host/~who/b@c.zarr")
     assert "~who/b@c.zarr" in str(StoreError(address, found="nothing", expected="a store", remedy="Look."))
 

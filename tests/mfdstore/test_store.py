@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from mfdstore import schema
 from mfdstore.dinucleotides import encode_chromosome
 from mfdstore.errors import StoreError
+from mfdstore.grow.choice import Choice
+from mfdstore.grow.subset import subset_store
 from mfdstore.layout import encode_values
 from mfdstore.metadata import Factor, FactorTable, decode_values
 from mfdstore.sources.encode import read_experiments
@@ -419,3 +421,34 @@ def test_verify__finds_every_chunk_that_is_gone(copied: Path) -> None:
         file.unlink()
     wrong = {finding.check for finding in verify_store(copied).findings if not finding.sound}
     assert wrong == {f"array {name}" for name in Store(copied).array_digests}
+
+
+def test_a_store_that_is_swapped_during_a_reading_is_refused(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
+    subset_store(little.path, other, Choice(splits=("train",)))
+    read = Store._read
+
+    def swapped_by(new: Path) -> Callable[..., Any]:
+        def swap_then_read(store: Store, *arguments: Any) -> Any:
+            if new.exists() and store.path == place:
+                place.rename(tmp_path / "before.zarr")
+                new.rename(place)
+            return read(store, *arguments)
+
+        return swap_then_read
+
+    shutil.copytree(little.path, place)
+    store = Store(place)
+    monkeypatch.setattr(Store, "_read", swapped_by(other))
+    with pytest.raises(StoreError, match="which has taken the name since"):
+        store.codes("chr1")
+    shutil.rmtree(place)
+    (tmp_path / "before.zarr").rename(place)
+    # the same content, put there anew: read again
+    again = tmp_path / "again.zarr"
+    shutil.copytree(little.path, again)
+    store = Store(place)
+    monkeypatch.setattr(Store, "_read", swapped_by(again))
+    np.testing.assert_array_equal(store.codes("chr1"), little.store.codes("chr1"))

@@ -62,3 +62,12 @@ def test_experiments__refuses_a_value_that_none_has(
 def test_experiments__refuses_a_factor_that_is_none(little: Little, name: str) -> None:
     with pytest.raises(ConfigError, match=f"factor '{name}': found no such factor; expected .*target"):
         _open(little).mfd.experiments({name: "x"})
+
+
+def test_nothing_asked_for_is_refused(little: Little) -> None:
+    dataset = xr.open_dataset(little.path, engine="mfdstore")
+    with pytest.raises(ConfigError, match="target: found no value"):
+        dataset.mfd.experiments({"target": []})
+    for by in (None, [], 3):
+        with pytest.raises(ConfigError, match="Name at least one factor"):
+            dataset.mfd.count_windows(by=by)
