@@ -6,6 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -111,6 +112,11 @@ class RemoteFiles:
         self.client: S3Store | HTTPStore = connect(place)
         self._has_stamps = True
 
+    @cached_property
+    def _hasty(self) -> S3Store | HTTPStore:
+        """A client for stamps: it keeps its connection from one to the next."""
+        return connect(self.place, hasty=True)
+
     def read(self, name: str) -> bytes:
         """Read a whole object: none of a store is larger than a shard, some MB."""
         import obstore
@@ -154,7 +160,7 @@ class RemoteFiles:
         if not self._has_stamps:
             return None
         try:
-            found = obstore.head(connect(self.place, hasty=True), name)
+            found = obstore.head(self._hasty, name)
         except FileNotFoundError:
             return None
         except (obstore.exceptions.BaseError, OSError):
