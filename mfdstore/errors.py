@@ -14,6 +14,8 @@ FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KEYS: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})[^\s'\"]*@")
 _SIGNATURE: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"?#]*)[?#][^\s'\"]*")
 
+_LOST_SLASH: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/(?!/)")
+
 
 def without_keys(text: str) -> str:
     """Leave out of addresses what may be secret: all before an ``@``, and what is behind a ``?`` or ``#``."""
@@ -46,9 +48,13 @@ class MfdError(Exception):
         remedy: str,
         line: int | None = None,
     ) -> None:
+        # a path may be an address with keys, typed where none is taken; a path has lost one of its slashes
         text = str(where)
-        # a path may be an address with keys, typed where none is taken; those that were checked hold none
-        self.where = without_keys(text) if isinstance(where, str | PurePath) else text
+        if isinstance(where, PurePath) or _LOST_SLASH.match(text):
+            text = without_keys(text)
+        elif isinstance(where, str):
+            text = _KEYS.sub(r"\1...@", text)  # what is asked of the portal stands behind a ?
+        self.where = text
         self.found = found
         self.expected = expected
         self.remedy = remedy
