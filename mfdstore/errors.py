@@ -10,10 +10,8 @@ from typing import Final
 FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the system's errors that say that there is no room."""
 
-
 _KEYS: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})[^\s'\"]*@")
 _SIGNATURE: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"?#]*)[?#][^\s'\"]*")
-
 _LOST_SLASH: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/(?!/)")
 
 

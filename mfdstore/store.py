@@ -267,7 +267,7 @@ class Store:
 
         What was read while the same content was put there anew is read again.
         """
-        for _ in range(_TRIES):
+        for left in reversed(range(_TRIES)):
             before = self._stamp
             try:
                 found = read()
@@ -275,12 +275,13 @@ class Store:
                 raise
             except StoreError:
                 self._check_same()  # a chunk may be lost because another store is being put there
-                if before == self._stamp:
+                if before == self._stamp or not left:
                     raise
-                continue
-            self._check_same()
-            if before == self._stamp:
-                break
+            else:
+                self._check_same()
+                if before == self._stamp:
+                    return found
+        # put anew at each try, and each time what was opened
         return found
 
     def _read(self, name: str, selection: Any = slice(None)) -> NDArray[Any]:

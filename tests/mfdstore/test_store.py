@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import pickle
 import shutil
 import warnings
@@ -452,3 +453,21 @@ def test_a_store_that_is_swapped_during_a_reading_is_refused(
     store = Store(place)
     monkeypatch.setattr(Store, "_read", swapped_by(again))
     np.testing.assert_array_equal(store.codes("chr1"), little.store.codes("chr1"))
+
+
+def test_damage_in_a_store_that_is_put_anew_again_and_again_is_told(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(little.path, tmp_path / "x.zarr")
+    store = Store(tmp_path / "x.zarr")
+    tries = []
+
+    def damaged_anew(store: Store, *arguments: Any) -> Any:
+        tries.append(arguments)
+        os.utime(tmp_path / "x.zarr" / "zarr.json", ns=(0, len(tries)))
+        raise StoreError(store.path, found="a damaged chunk", expected="a whole store", remedy="Wait.")
+
+    monkeypatch.setattr(Store, "_read", damaged_anew)
+    with pytest.raises(StoreError, match="a damaged chunk"):
+        store.codes("chr1")
+    assert len(tries) == 3
