@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.loader import Batch, Loader, RamData
-from mfdstore.loader.ram import DEFAULT_FLANK, reach
+from mfdstore.loader.content import DEFAULT_FLANK, reach
 from mfdstore.store import Store
 
 

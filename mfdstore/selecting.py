@@ -1,8 +1,8 @@
-"""Experiments in the words of a command's options: accessions, and values of factors."""
+"""Experiments and regions in the words of a command's options: accessions, values of factors, chr8:1-2."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.errors import ConfigError
-from mfdstore.genomes import some
+from mfdstore.genomes import REGION_WORDS, Genome, parse_region, some
 from mfdstore.metadata import Factor
 from mfdstore.store import Store
 
@@ -128,6 +128,52 @@ def _spell(factor: Factor) -> list[str]:
         return list(factor.categories())
     known = np.unique(factor.values[~factor.missing])
     return [f"{value:g}" if factor.kind == "number" else str(value) for value in known]
+
+
+def resolve_chrom(option: str, name: str, genome: Genome) -> str:
+    """Give the store's name of a chromosome.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; `option` names where it was given.
+    """
+    chrom = genome.resolve(name)
+    if chrom is None:
+        raise ConfigError(
+            option,
+            found=f"chromosome {name!r}, which the store does not have",
+            expected=f"one of {some(genome.sizes)}",
+            remedy=suggest(name, list(genome.sizes)),
+        )
+    return chrom
+
+
+def locate_regions(option: str, regions: Iterable[str], genome: Genome) -> list[tuple[str, int, int]]:
+    """Read regions such as ``chr8:127,000,000-129,000,000``: chromosome, start and end in bp, 0-based half-open.
+
+    Raises
+    ------
+    ConfigError
+        If a text is no region, the store has no such chromosome, or one begins behind its end; `option` names where
+        it was given.
+    """
+    located = []
+    for text in regions:
+        region = parse_region(text)
+        if region is None:
+            raise ConfigError(option, found=repr(text), expected=REGION_WORDS, remedy="Correct the region.")
+        chrom = resolve_chrom(option, region.chrom, genome)
+        start, end = region.bounds or (0, genome.sizes[chrom])
+        if start >= genome.sizes[chrom]:
+            raise ConfigError(
+                option,
+                found=repr(text),
+                expected=f"a start before the end of {chrom}, {genome.sizes[chrom]:,} bp",
+                remedy="Correct the region, or use a store of its assembly.",
+            )
+        located.append((chrom, start, min(end, genome.sizes[chrom])))
+    return located
 
 
 def suggest(text: str, known: Sequence[str]) -> str:

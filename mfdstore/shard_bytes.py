@@ -75,14 +75,14 @@ def unpack_shard(
     view = memoryview(content)
     counts = _counts(file, chunk)
     length = 16 * int(np.prod(counts)) + _CHECKSUM
-    entries = np.frombuffer(_checked(view[max(0, len(view) - length) :]), "<u8").reshape(*counts, 2)
+    entries = read_index(view[max(0, len(view) - length) :], counts)
     codec = Zstd()
     values = np.empty(shape, dtype)
     for place, span in _chunks(shape, file, chunk):
         begin, size = entries[place].tolist()
         if begin == _NO_CHUNK or begin + size > len(view):
             raise ValueError(f"no chunk {place}")
-        part = np.frombuffer(codec.decode(_checked(view[begin : begin + size])), dtype).reshape(chunk)
+        part = np.frombuffer(codec.decode(checked(view[begin : begin + size])), dtype).reshape(chunk)
         held = values[span]
         held[...] = part[tuple(slice(0, size) for size in held.shape)]
     return values
@@ -122,8 +122,28 @@ def _checksum(content: bytes) -> bytes:
     return int(google_crc32c.value(content)).to_bytes(_CHECKSUM, "little")
 
 
-def _checked(content: memoryview) -> bytes:
-    """Give what lies before a checksum, if it is of that."""
+def read_index(content: bytes | memoryview, counts: Shape) -> NDArray[np.uint64]:
+    """Read a shard's index: where each chunk begins and how many bytes it has, shape ``(*chunk, 2)``.
+
+    Raises
+    ------
+    ValueError
+        If it is of another number of chunks, or not what its checksum says.
+    """
+    entries = np.frombuffer(checked(memoryview(content)), "<u8")
+    if len(entries) != 2 * int(np.prod(counts)):
+        raise ValueError(f"an index of {len(entries) // 2} chunks")
+    return entries.astype(np.uint64).reshape(*counts, 2)
+
+
+def checked(content: memoryview) -> bytes:
+    """Give what lies before a checksum, if it is of that.
+
+    Raises
+    ------
+    ValueError
+        If it is not, or there is less.
+    """
     held = bytes(content[:-_CHECKSUM])
     if len(content) < _CHECKSUM or _checksum(held) != bytes(content[-_CHECKSUM:]):
         raise ValueError("a checksum that does not match")

@@ -229,7 +229,7 @@ class Store:
             If it is missing, or another store has taken the name since this one was opened.
         """
         if isinstance(self.path, Path):
-            self._check_same()
+            self.check_same()
         try:
             node = self._group[name]
         except KeyError as error:
@@ -240,10 +240,39 @@ class Store:
             raise damaged(self.path, f"{name} that is no array")
         return node
 
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Read a part of a file, as it lies there; a checksum in it is for the caller to test, as is `check_same`.
+
+        Parameters
+        ----------
+        name
+            Of the file, relative to the store, parts joined by ``/``.
+        start
+            First byte; counted from the file's end where it is negative.
+        length
+            In bytes; less is given where the file ends.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        OSError
+            If it cannot be read, on a disk.
+        StoreError
+            If it was put there after the store was opened, elsewhere.
+        RemoteError
+            If it cannot be had, elsewhere.
+        """
+        root = self._group.store
+        if isinstance(root, Chunks):
+            return root.part(name, start, length)
+        assert isinstance(self.files, LocalFiles)
+        return self.files.part(name, start, length)
+
     def _stamp_now(self) -> Stamp | None:
         return self.files.stamp("zarr.json")
 
-    def _check_same(self) -> None:
+    def check_same(self) -> None:
         """Refuse another store of the name; one of the same content, copied or mended, is as good."""
         stamp = self._stamp_now()
         if stamp is None:
@@ -274,11 +303,11 @@ class Store:
             except RemoteError:
                 raise
             except StoreError:
-                self._check_same()  # a chunk may be lost because another store is being put there
+                self.check_same()  # a chunk may be lost because another store is being put there
                 if before == self._stamp or not left:
                     raise
             else:
-                self._check_same()
+                self.check_same()
                 if before == self._stamp:
                     return found
         # put anew at each try, and each time what was opened

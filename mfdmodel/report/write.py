@@ -20,7 +20,7 @@ from mfdmodel.report.content import read_run
 from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
 from mfdstore.loader import RamData
-from mfdstore.loader.ram import DEFAULT_FLANK, reach
+from mfdstore.loader.content import DEFAULT_FLANK, reach
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.simulate.reading import read_bin_truth

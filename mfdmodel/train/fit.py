@@ -28,7 +28,7 @@ from mfdmodel.train.trainer import Epochs, interruptible, make_trainer, quiet
 from mfdstore.errors import RunError
 from mfdstore.labels import unpack_labels
 from mfdstore.loader import Loader, RamData
-from mfdstore.loader.ram import DEFAULT_FLANK, reach
+from mfdstore.loader.content import DEFAULT_FLANK, reach
 from mfdstore.schema import Split
 from mfdstore.store import Store
 

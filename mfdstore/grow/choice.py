@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 
 from mfdstore import schema
 from mfdstore.errors import ConfigError
-from mfdstore.genomes import REGION_WORDS, Genome, parse_region, some
-from mfdstore.selecting import select_experiments, suggest
+from mfdstore.selecting import locate_regions, resolve_chrom, select_experiments
 from mfdstore.sources.bed import read_intervals
 from mfdstore.store import Store
 from mfdstore.windows import bins_touching, check_split
@@ -104,14 +102,14 @@ def choose_windows(store: Store, choice: Choice) -> ChosenWindows:
         np.logical_and(keep, held, out=keep)
 
     if choice.chroms:
-        chroms = [_resolve("--chroms", name, genome) for name in choice.chroms]
+        chroms = [resolve_chrom("--chroms", name, genome) for name in choice.chroms]
         asked["chroms"] = sorted(set(chroms), key=store.chroms.index)
         narrow(
             "windows_on_other_chroms",
             np.isin(windows.chrom, [store.chroms.index(chrom) for chrom in chroms]),
         )
     if choice.regions or choice.bed is not None:
-        intervals = [(chrom, start, end) for chrom, start, end in _parse(choice.regions, genome)]
+        intervals = locate_regions("--region", choice.regions, genome)
         asked["regions"] = [f"{chrom}:{start}-{end}" for chrom, start, end in intervals]
         by_chrom: dict[str, list[NDArray[np.int64]]] = {}
         for chrom, start, end in intervals:
@@ -138,39 +136,6 @@ def choose_windows(store: Store, choice: Choice) -> ChosenWindows:
             remedy="Ask for less; `mfdstore info` lists chromosomes and counts windows by split.",
         )
     return ChosenWindows(keep, counts, asked)
-
-
-def _resolve(option: str, name: str, genome: Genome) -> str:
-    chrom = genome.resolve(name)
-    if chrom is None:
-        raise ConfigError(
-            option,
-            found=f"chromosome {name!r}, which the store does not have",
-            expected=f"one of {some(genome.sizes)}",
-            remedy=suggest(name, list(genome.sizes)),
-        )
-    return chrom
-
-
-def _parse(regions: Iterable[str], genome: Genome) -> list[tuple[str, int, int]]:
-    parsed = []
-    for text in regions:
-        region = parse_region(text)
-        if region is None:
-            raise ConfigError(
-                "--region", found=repr(text), expected=REGION_WORDS, remedy="Correct the region."
-            )
-        chrom = _resolve("--region", region.chrom, genome)
-        start, end = region.bounds or (0, genome.sizes[chrom])
-        if start >= genome.sizes[chrom]:
-            raise ConfigError(
-                "--region",
-                found=repr(text),
-                expected=f"a start before the end of {chrom}, {genome.sizes[chrom]:,} bp",
-                remedy="Correct the region, or use a store of its assembly.",
-            )
-        parsed.append((chrom, start, min(end, genome.sizes[chrom])))
-    return parsed
 
 
 def _within(store: Store, by_chrom: dict[str, list[NDArray[np.int64]]]) -> NDArray[np.bool_]:

@@ -1,41 +1,44 @@
-"""A store held in RAM: codes of both strands and packed labels, shared by any number of loaders."""
+"""A store held in RAM: codes and packed labels, shared by any number of loaders."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore.dinucleotides import BLANK, REVERSE_COMPLEMENT
-from mfdstore.errors import ConfigError, StoreError
-from mfdstore.loader.kernels import complement_backwards
-from mfdstore.places.address import Place
-from mfdstore.sampler import Augmentation
-from mfdstore.schema import ROWS_PER_SHARD, n_bytes
-from mfdstore.windows import WindowTable
+from mfdstore.dinucleotides import BLANK
+from mfdstore.errors import StoreError
+from mfdstore.loader.chunks import ChunkReader
+from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
+from mfdstore.loader.kernels import copy_rows, cut_windows
+from mfdstore.loader.memory import available_memory, cores
+from mfdstore.loader.stats import Meter
+from mfdstore.places.address import Address
+from mfdstore.schema import LABEL_BITS, SEQUENCE, n_bytes
 
 if TYPE_CHECKING:
     from mfdstore.store import Store
 
 log = logging.getLogger(__name__)
 
-DEFAULT_FLANK: Final = 8192
-"""Blanks around each chromosome, in bp: windows of up to 16 kb may reach over its ends."""
+_WINDOWS_A_PIECE: Final = 8192
+"""To hand a piece over and back takes as long as to cut some hundred windows."""
+_REMOTE_THREADS: Final = 32
 
 
 class RamData:
-    """The content of one store in RAM, laid out so that every window of either strand is one plain copy.
+    """The content of one store in RAM, laid out so that every window is one plain copy.
 
     The chromosomes that have windows stand one after another with a flank of blanks before, between and
-    behind them; the reverse complement of all that stands behind it. So a window that reaches over a
-    chromosome's end is like any other, and position p of the forward strand is position ``length - 1 - p``
-    of the reverse strand. This takes 2 bytes a base and the labels as packed on disk: 6.2 GB for a human
-    genome, and 0.26 GB for a million windows of 2106 experiments.
+    behind them. So a window that reaches over a chromosome's end is like any other. The other strand is not held: a
+    window's reverse complement is made while it is copied. This takes 1 byte a base, the labels as packed on disk, and
+    8 bytes a window: 7.5 GB for a human genome and 16 million windows of 2106 experiments.
 
     Parameters
     ----------
@@ -43,15 +46,19 @@ class RamData:
         To be read, once.
     flank
         Blanks around each chromosome, in bp; it limits how far a window may reach over a chromosome's end.
+    arrays
+        Memory to read into, or that holds the content already (`sharing`).
+    on_progress
+        Told how many bytes are read, of how many.
 
     Attributes
     ----------
-    strands
-        Codes of the forward strand, then of the reverse strand, shape ``(2 * length,)``.
+    codes
+        Shape ``(base,)``.
     label_bits
         Shape ``(window, label_byte)``.
-    windows
-        Of the store, all of them.
+    centre
+        Where in `codes` the centre of each window's bin is, shape ``(window,)``.
     flank
         As given, in bp.
     digest
@@ -60,154 +67,160 @@ class RamData:
     Raises
     ------
     StoreError
-        If the store needs more memory than there is, or holds a window that is not on its chromosome.
+        If the store needs more memory than there is, a chunk is damaged, or a window is not on its chromosome.
     """
 
-    strands: NDArray[np.uint8]
+    codes: NDArray[np.uint8]
     label_bits: NDArray[np.uint8]
-    windows: WindowTable
+    centre: NDArray[np.int64]
     flank: int
     digest: str
+    windows_a_piece = _WINDOWS_A_PIECE
+    cutters: int | None = None
 
-    def __init__(self, store: Store, *, flank: int = DEFAULT_FLANK) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        flank: int = DEFAULT_FLANK,
+        arrays: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
+        filled: bool = False,
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
         started = time.perf_counter()
-        self.windows = store.windows
         self.flank = flank
         self.digest = store.digest
-        sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
-        used = [self.windows.chroms[code] for code in np.unique(self.windows.chrom)]
-        _check_windows(store, sizes)
-        self._length = flank + sum(sizes[chrom] + flank for chrom in used)
-        label_bytes = n_bytes(store.n_experiments)
-        # the codes of one chromosome are held twice while they are put in their place
-        needed = (
-            2 * self._length
-            + len(self.windows) * label_bytes
-            + max((sizes[chrom] for chrom in used), default=0)
-        )
-        _check_memory(store.path, needed)
-
-        self.strands = np.full(2 * self._length, BLANK, np.uint8)
-        self._origin = np.zeros(len(self.windows.chroms), np.int64)
-        place = flank
-        for chrom in used:
-            self.strands[place : place + sizes[chrom]] = store.codes(chrom)
-            self._origin[self.windows.chroms.index(chrom)] = place
-            place += sizes[chrom] + flank
-        complement_backwards(self.strands[: self._length], REVERSE_COMPLEMENT, self.strands[self._length :])
-        self.label_bits = np.empty((len(self.windows), label_bytes), np.uint8)
-        for first in range(0, len(self.windows), ROWS_PER_SHARD):
-            stop = min(first + ROWS_PER_SHARD, len(self.windows))
-            self.label_bits[first:stop] = store.label_bits(first, stop)
-        log.info(
-            "read %s into %.2f GB of memory in %.1f s",
-            store.path,
-            self.nbytes / 1e9,
-            time.perf_counter() - started,
-        )
+        self._n_experiments = store.n_experiments
+        check_windows(store)
+        layout = RamLayout(store, flank)
+        self.centre = layout.centres()
+        if arrays is None:
+            _check_memory(store, layout.n_bytes)
+            arrays = np.empty(layout.n_codes, np.uint8), np.empty(layout.labels_shape, np.uint8)
+        self.codes, self.label_bits = arrays
+        if not filled:
+            layout.read_into(self.codes, self.label_bits, on_progress)
+            store.check_same()
+            log.info(
+                "read %s into %.2f GB of memory in %.1f s",
+                store.path,
+                self.nbytes / 1e9,
+                time.perf_counter() - started,
+            )
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes; the table of the windows belongs to the store."""
-        return self.strands.nbytes + self.label_bits.nbytes
+        return self.codes.nbytes + self.label_bits.nbytes + self.centre.nbytes
 
-    def offsets(
-        self, rows: NDArray[np.int64], *, positions: int, augmentation: Augmentation
-    ) -> NDArray[np.int64]:
-        """Find where in `strands` each window begins.
+    @contextmanager
+    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+        """Give what cuts pieces, from any thread."""
 
-        A window shifted by d reads the positions [f + d, f + d + positions), f its first position
-        unshifted; read from the other strand it is the reverse complement of those same positions.
+        def cut(piece: Piece) -> Cut:
+            with meter.timing("gather"):
+                return self._cut(piece)
 
-        Parameters
-        ----------
-        rows
-            Of the windows, shape ``(window,)``.
-        positions
-            Of a window; with the shifts they must not reach beyond the flank (`check_reach`).
-        augmentation
-            Strand and shift of each window.
+        yield cut
 
-        Returns
-        -------
-        Index of the first of `positions` codes, shape ``(window,)``.
-        """
-        table = self.windows
-        chrom = table.chrom[rows]
-        these = WindowTable(table.chroms, chrom, table.start[rows], table.split[rows], table.bin_size)
-        forward = these.first_position(positions)
-        forward += self._origin[chrom]
-        forward += augmentation.shift
-        return np.where(augmentation.reverse, 2 * self._length - positions - forward, forward)
+    def _cut(self, piece: Piece) -> Cut:
+        codes, bits = empty_cut(
+            len(piece.rows),
+            positions=piece.positions,
+            n_experiments=self._n_experiments,
+            pinned=piece.pinned,
+        )
+        place = np.arange(len(piece.rows))
+        first = self.centre[piece.rows]
+        first += piece.shift
+        first -= piece.positions // 2
+        cut_windows(self.codes, first, piece.reverse, place, codes.numpy())
+        copy_rows(self.label_bits, piece.rows, place, bits.numpy())
+        return codes, bits
 
-    def check_reach(self, *, positions: int, max_shift: int) -> None:
-        """Refuse windows that could reach beyond the flank of a chromosome.
-
-        Raises
-        ------
-        ConfigError
-            If the flank is too narrow for so many positions and such a shift.
-        """
-        needed = reach(positions, max_shift)
-        if needed > self.flank:
-            raise ConfigError(
-                "positions",
-                found=f"{positions} positions and shifts of up to {max_shift} bp",
-                expected=f"windows that reach at most {self.flank} bp from the centre of their bin",
-                remedy=f"Hold the store with a flank of at least {needed} bp, or read shorter windows.",
-            )
+    def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Give packed labels of some windows, shape ``(window, label_byte)``."""
+        return self.label_bits[rows]
 
 
-def reach(positions: int, max_shift: int) -> int:
-    """How far a window can reach from the centre of its bin to either side, in bp."""
-    return (positions + 1) // 2 + max_shift
+class RamLayout:
+    """Where a store's content lies in memory, and how it comes there.
+
+    Parameters
+    ----------
+    store
+        To be read.
+    flank
+        Blanks around each chromosome, in bp.
+    """
+
+    def __init__(self, store: Store, flank: int) -> None:
+        self._store = store
+        self._flank = flank
+        table = store.windows
+        sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
+        self._used = [int(code) for code in np.unique(table.chrom)]
+        self._sizes = [sizes[table.chroms[code]] for code in self._used]
+        self._origins = np.cumsum([flank, *(size + flank for size in self._sizes)])
+        self.n_codes = int(self._origins[-1])
+        self.labels_shape = (len(table), n_bytes(store.n_experiments))
+        self.n_bytes = self.n_codes + self.labels_shape[0] * self.labels_shape[1] + 8 * len(table)
+
+    def centres(self) -> NDArray[np.int64]:
+        """Find the centre of each window's bin among the codes, shape ``(window,)``."""
+        table = self._store.windows
+        origin = np.zeros(len(table.chroms), np.int64)
+        origin[self._used] = self._origins[:-1]
+        centre = origin[table.chrom]
+        centre += table.start
+        centre += table.bin_size // 2
+        return centre
+
+    def read_into(
+        self,
+        codes: NDArray[np.uint8],
+        label_bits: NDArray[np.uint8],
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        """Read codes and labels into memory that is given, by threads; raises as `ChunkReader.read`."""
+        store, meter = self._store, Meter()
+        tasks: list[tuple[ChunkReader, NDArray[np.uint8], int]] = []
+        codes[: self._flank] = BLANK
+        for code, size, origin in zip(self._used, self._sizes, self._origins.tolist(), strict=False):
+            reader = ChunkReader(store, f"{SEQUENCE}/{store.windows.chroms[code]}")
+            tasks += _shards(reader, codes[origin : origin + size])
+            codes[origin + size : origin + size + self._flank] = BLANK
+        tasks += _shards(ChunkReader(store, LABEL_BITS), label_bits)
+        total, done = codes.nbytes + label_bits.nbytes, 0
+        threads = _REMOTE_THREADS if isinstance(store.path, Address) else cores()
+        with ThreadPoolExecutor(threads, thread_name_prefix="mfdstore-loader") as pool:
+            futures = [pool.submit(reader.read_into, out, first, meter) for reader, out, first in tasks]
+            try:
+                for (_, out, _), future in zip(tasks, futures, strict=True):
+                    future.result()
+                    done += out.nbytes
+                    if on_progress is not None:
+                        on_progress("read", done, total)
+            finally:
+                for future in futures:
+                    future.cancel()
 
 
-def available_memory() -> int | None:
-    """Measure how much memory can be taken without swapping, in bytes; `None` where unknown."""
-    if not sys.platform.startswith("linux"):
-        return None
-    found = []
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(1024 * int(line.split()[1]))
-    except OSError:
-        log.debug("/proc/meminfo cannot be read", exc_info=True)
-    try:
-        # a container's limit; what it uses for cached files it gives back when asked
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = int((group / "memory.current").read_text(encoding="ascii"))
-        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        found.append(limit - used + int(stat["inactive_file"]) + int(stat["active_file"]))
-    except (OSError, ValueError, KeyError):
-        log.debug("no memory limit of a control group", exc_info=True)
-    return min(found, default=None)
+def _shards(reader: ChunkReader, out: NDArray[np.uint8]) -> list[tuple[ChunkReader, NDArray[np.uint8], int]]:
+    """Divide an array into what is read by one request."""
+    step = reader.rows_per_shard
+    return [
+        (reader, out[start : start + step], start // reader.rows_per_chunk)
+        for start in range(0, len(out), step)
+    ]
 
 
-def _check_memory(path: Place, needed: int) -> None:
+def _check_memory(store: Store, needed: int) -> None:
     available = available_memory()
     if available is not None and needed > available:
         raise StoreError(
-            path,
+            store.path,
             found=f"content that takes {needed:,} bytes in RAM",
             expected=f"no more than the {available:,} bytes that are available",
-            remedy="Build a store of fewer chromosomes or experiments, or use a machine with more memory.",
-        )
-
-
-def _check_windows(store: Store, sizes: dict[str, int]) -> None:
-    """Refuse bins outside their chromosome: the copies are not checked one by one."""
-    table = store.windows
-    size = np.array([sizes.get(chrom, -1) for chrom in table.chroms], np.int64)
-    outside = (table.start < 0) | (table.end > size[table.chrom])
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        chrom = table.chroms[table.chrom[row]]
-        raise StoreError(
-            store.path,
-            found=f"window {row} on {chrom} at {table.start[row]}",
-            expected=f"a bin inside {chrom}, which has {sizes.get(chrom, 'no')} bp",
-            remedy="Run `mfdstore verify` on it, with --repair if it is damaged.",
+            remedy='Read it with mode="stream", or use a machine with more memory.',
         )

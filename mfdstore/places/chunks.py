@@ -96,17 +96,53 @@ class Chunks(WrapperStore["ObjectStore[S3Store | HTTPStore]"]):
             self.stamp = (answer.meta["e_tag"], changed, answer.meta["size"])
             # by the server's clock, where that of this machine is behind
             self._since = max(self._since, changed)
-        elif changed > self._since:
+        else:
+            self._check_time(key, changed)
+        if chunk is not None and len(found) == 0:
+            # zarr would take a shard of nothing for one of fill values
+            raise self._lost(chunk["array"], f"{key} is empty")
+        return found
+
+    def part(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of a chunk's object, without an event loop; from its end where `start` is negative.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, is too short, or was put there after the store was opened.
+        RemoteError
+            If it cannot be had.
+        """
+        import obstore
+        from obstore.exceptions import BaseError
+
+        assert self._address is not None
+        chunk = _CHUNK.fullmatch(key)
+        array = chunk["array"] if chunk is not None else key
+        options: GetOptions = {"range": {"suffix": length} if start < 0 else (start, start + length)}
+        try:
+            answer = obstore.get(self._store.store, key, options=options)
+            self._check_time(key, answer.meta["last_modified"])
+            return bytes(answer.bytes())
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise explain(self._address, error, key) from None
+            raise self._lost(array, f"no {key}") from None
+        except (BaseError, OSError) as error:
+            if is_beyond(error):
+                raise self._lost(array, f"{key} is too short") from None
+            raise explain(self._address, error, key) from None
+
+    def _check_time(self, key: str, changed: datetime) -> None:
+        """Refuse what is not of the store that was opened."""
+        assert self._since is not None
+        if changed > self._since:
             raise StoreError(
                 self._address,
                 found=f"{key}, put there after the store was opened",
                 expected="the store that was opened",
                 remedy="Open it again, when whoever replaces it is done.",
             )
-        if chunk is not None and len(found) == 0:
-            # zarr would take a shard of nothing for one of fill values
-            raise self._lost(chunk["array"], f"{key} is empty")
-        return found
 
     def _lost(self, array: str, why: str) -> StoreError:
         return StoreError(

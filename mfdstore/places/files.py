@@ -71,6 +71,12 @@ class LocalFiles:
         """Read a whole file."""
         return (self.place / name).read_bytes()
 
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Read a part of a file; from its end where `start` is negative."""
+        with (self.place / name).open("rb", buffering=0) as handle:
+            handle.seek(start, os.SEEK_END if start < 0 else os.SEEK_SET)
+            return handle.read(length)
+
     def digest(self, name: str) -> bytes:
         """Digest a file's bytes (SHA-256), some at a time."""
         with (self.place / name).open("rb") as handle:

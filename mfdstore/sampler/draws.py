@@ -1,9 +1,10 @@
-"""In which order windows are read, and how each is augmented: pure functions of integers.
+"""Random numbers by counter, and the strand and shift that they give each window.
 
-Nothing here has state. The order of an epoch is a function of (seed, epoch), its share of a process one of
-(rank, world size) too; strand and shift of a window are functions of (seed, epoch, row in the store). So
-neither the batch size, nor threads, nor the number of processes, nor where a run was resumed changes what
-is drawn for a window.
+Nothing here has state. Strand and shift of a window are functions of (seed, epoch, ticket). So neither the batch
+size, nor threads, nor the number of processes, nor where a run was resumed changes what is drawn for a window.
+
+A ticket is one reading of a window in an epoch: the window's row in the store, plus the number of windows of the
+store for each time that the window came before in the epoch. Where each window is read once, tickets are rows.
 
 The draws are splitmix64 (Steele, Lea and Flood, OOPSLA 2014), counted instead of stepped: with
 ``mix`` its output function and G = 0x9E3779B97F4A7C15 its increment, all modulo 2^64,
@@ -29,8 +30,11 @@ _MULTIPLY_1: Final = 0xBF58476D1CE4E5B9
 _MULTIPLY_2: Final = 0x94D049BB133111EB
 
 # One key for each use. Were they shared, the windows read first in an epoch would all have the same strand.
-_STREAM_ORDER: Final = 0
-_STREAM_AUGMENTATION: Final = 1
+ORDER: Final = 0
+AUGMENTATION: Final = 1
+BLOCKS: Final = 2
+POOLS: Final = 3
+CHOICE: Final = 4
 
 
 class Augmentation(NamedTuple):
@@ -83,55 +87,7 @@ def draw(key: int, counters: NDArray[np.int64]) -> NDArray[np.uint64]:
     return state
 
 
-def epoch_order(
-    n_windows: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1
-) -> NDArray[np.int64]:
-    """Order the windows of one epoch and deal them to the processes of a run.
-
-    Window i stands where its draw from ``key(seed, epoch, 0)`` stands among all draws, and process r reads
-    what stands at r, r + world_size, r + 2 world_size, ... So every window is read exactly once an epoch by
-    all processes together, and the shares of two processes differ by one window at most. Shuffling 16
-    million windows takes about two seconds.
-
-    Parameters
-    ----------
-    n_windows
-        To be ordered.
-    seed, epoch
-        Of the run; of the pass over the data, counted from 0.
-    rank, world_size
-        Which process this is, and of how many.
-
-    Returns
-    -------
-    Numbers from 0 to ``n_windows - 1``, shape ``(window,)``. A run that stopped after k windows goes on with
-    ``[k:]`` of it.
-
-    Raises
-    ------
-    ValueError
-        If `n_windows` is negative or there is no such rank.
-    """
-    if n_windows < 0:
-        raise ValueError(f"{n_windows} windows cannot be ordered")
-    check_rank(rank, world_size)
-    order = np.argsort(draw(key_of(seed, epoch, _STREAM_ORDER), np.arange(n_windows)))
-    return np.ascontiguousarray(order[rank::world_size])
-
-
-def check_rank(rank: int, world_size: int) -> None:
-    """Refuse a process number outside its world.
-
-    Raises
-    ------
-    ValueError
-        If not 0 <= rank < world_size.
-    """
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank {rank} is not one of {world_size} processes, counted from 0")
-
-
-def draw_augmentation(rows: NDArray[np.int64], *, seed: int, epoch: int, max_shift: int) -> Augmentation:
+def draw_augmentation(tickets: NDArray[np.int64], *, seed: int, epoch: int, max_shift: int) -> Augmentation:
     """Draw strand and shift of each window, independent of each other and of the order.
 
     The strand is the highest bit of the window's draw from ``key(seed, epoch, 1)``, the shift its low 32
@@ -140,10 +96,10 @@ def draw_augmentation(rows: NDArray[np.int64], *, seed: int, epoch: int, max_shi
 
     Parameters
     ----------
-    rows
-        Of the windows in the store, shape ``(window,)``.
+    tickets
+        Of the windows, shape ``(window,)``.
     seed, epoch
-        As in `epoch_order`.
+        Of the run; of the pass over the data, counted from 0.
     max_shift
         Farthest shift either way, in bp (3 in the paper), less than 2^30.
 
@@ -158,7 +114,7 @@ def draw_augmentation(rows: NDArray[np.int64], *, seed: int, epoch: int, max_shi
     """
     if not 0 <= max_shift < 1 << 30:
         raise ValueError(f"max_shift is {max_shift} bp; it must be from 0 to 2^30 - 1")
-    drawn = draw(key_of(seed, epoch, _STREAM_AUGMENTATION), rows)
+    drawn = draw(key_of(seed, epoch, AUGMENTATION), tickets)
     reverse = (drawn >> np.uint64(63)).astype(np.bool_)
     low = drawn & np.uint64(0xFFFFFFFF)
     shift = ((low * np.uint64(2 * max_shift + 1)) >> np.uint64(32)).astype(np.int64) - max_shift

@@ -1,0 +1,165 @@
+"""Chunks of a store's arrays, read one by one without zarr's event loop, from a disk or a server.
+
+A shard's index is read once and kept: 512 bytes for each of the labels, 256 for each of the sequence.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numcodecs.zstd import Zstd
+from numpy.typing import NDArray
+
+from mfdstore.errors import StoreError
+from mfdstore.loader.stats import Meter
+from mfdstore.opening import damaged
+from mfdstore.shard_bytes import checked, read_index
+
+if TYPE_CHECKING:
+    from mfdstore.store import Store
+
+_CODECS: Final = ("bytes", "zstd", "crc32c")
+
+
+class ChunkReader:
+    """Reads chunks along the first axis of one array; along any other it has only one.
+
+    Parameters
+    ----------
+    store
+        That holds it.
+    name
+        Of the array.
+
+    Raises
+    ------
+    StoreError
+        If there is no such array, or it is not packed as docs/format.md says.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        array = store.array(name)
+        self._store = store
+        self._name = name
+        shards = array.shards
+        codecs = getattr(array.metadata, "codecs", ())
+        inner = tuple(
+            codec.to_dict()["name"] for codec in getattr(codecs[0] if codecs else None, "codecs", ())
+        )
+        plain = array.chunks[1:] == array.shape[1:] and shards is not None and shards[1:] == array.shape[1:]
+        if shards is None or inner != _CODECS or not plain or array.dtype != np.uint8:
+            raise damaged(
+                store.path, f"array {name} that is packed otherwise ({', '.join(inner) or 'no shards'})"
+            )
+        self.n_rows: int = array.shape[0]
+        self.rows_per_chunk: int = array.chunks[0]
+        self.n_chunks = -(-self.n_rows // self.rows_per_chunk)
+        self._width: tuple[int, ...] = array.shape[1:]
+        self.rows_per_shard: int = shards[0]
+        self._per_shard = self.rows_per_shard // self.rows_per_chunk
+        self._indexes: dict[int, NDArray[np.uint64]] = {}
+        self._codecs = threading.local()
+
+    def read(self, first: int, n_chunks: int, meter: Meter) -> NDArray[np.uint8]:
+        """Read some chunks that follow one another, cut at the array's end.
+
+        Parameters
+        ----------
+        first, n_chunks
+            Chunks, counted through from the array's first.
+        meter
+            Counts the time and the bytes.
+
+        Returns
+        -------
+        Shape ``(row,)`` or ``(row, byte)``.
+
+        Raises
+        ------
+        StoreError
+            If a chunk is damaged or missing; the message names it.
+        RemoteError
+            If it cannot be had.
+        """
+        start = first * self.rows_per_chunk
+        out = np.empty((min(n_chunks * self.rows_per_chunk, self.n_rows - start), *self._width), np.uint8)
+        self.read_into(out, first, meter)
+        return out
+
+    def read_into(self, out: NDArray[np.uint8], first: int, meter: Meter) -> None:
+        """Read the chunks of as many rows as `out` has, from the first row of a chunk on; raises as `read`."""
+        n_chunks = -(-len(out) // self.rows_per_chunk)
+        while n_chunks:
+            shard, inner = divmod(first, self._per_shard)
+            here = min(n_chunks, self._per_shard - inner)
+            rows = here * self.rows_per_chunk
+            self._read_of_shard(out[:rows], shard, inner, here, meter)
+            out, first, n_chunks = out[rows:], first + here, n_chunks - here
+
+    def _read_of_shard(
+        self, out: NDArray[np.uint8], shard: int, inner: int, n_chunks: int, meter: Meter
+    ) -> None:
+        started = time.perf_counter()
+        index = self._index(shard)[inner : inner + n_chunks]
+        begin, end = int(index[:, 0].min()), int(index.sum(1).max())
+        # chunks that follow one another are neighbours in the file; were they not, the holes would come along
+        content = memoryview(self._part(shard, begin, end - begin))
+        read = time.perf_counter()
+        for number, (at, size) in enumerate(index.tolist()):
+            rows = out[number * self.rows_per_chunk : (number + 1) * self.rows_per_chunk]
+            try:
+                self._unpack(content[at - begin : at - begin + size], rows)
+            except (ValueError, RuntimeError) as error:
+                raise self._damaged(shard, inner + number, str(error)) from error
+        meter.add_work("decode", time.perf_counter() - read)
+        meter.add_work("read", read - started, len(content))
+
+    def _unpack(self, packed: memoryview, rows: NDArray[np.uint8]) -> None:
+        # a decompressor serves one thread at a time
+        codec = getattr(self._codecs, "zstd", None)
+        if codec is None:
+            codec = self._codecs.zstd = Zstd()
+        held = checked(packed)
+        if len(rows) == self.rows_per_chunk:
+            codec.decode(held, out=rows)
+            return
+        whole = np.empty((self.rows_per_chunk, *self._width), np.uint8)
+        codec.decode(held, out=whole)
+        rows[...] = whole[: len(rows)]
+
+    def _index(self, shard: int) -> NDArray[np.uint64]:
+        """Give where each chunk of a shard begins and how many bytes it has, shape ``(chunk, 2)``."""
+        index = self._indexes.get(shard)
+        if index is None:
+            length = 16 * self._per_shard + 4
+            try:
+                index = read_index(self._part(shard, -length, length), (self._per_shard,))
+            except ValueError as error:
+                raise self._damaged(shard, None, f"its index: {error}") from error
+            used = index[: min(self._per_shard, self.n_chunks - shard * self._per_shard)]
+            # no chunk of ours is 4 GB; what is not written counts 2^64 - 1
+            if (used >> np.uint64(32)).any():
+                raise self._damaged(shard, int(np.flatnonzero((used >> np.uint64(32)).any(1))[0]), "missing")
+            self._indexes[shard] = index
+        return index
+
+    def _part(self, shard: int, start: int, length: int) -> bytes:
+        file = self._file(shard)
+        try:
+            return self._store.part(file, start, length)
+        except FileNotFoundError as error:
+            raise self._damaged(shard, None, f"no {file}") from error
+        except OSError as error:
+            raise self._damaged(shard, None, str(error)) from error
+
+    def _file(self, shard: int) -> str:
+        return "/".join([self._name, "c", str(shard), *("0" for _ in self._width)])
+
+    def _damaged(self, shard: int, inner: int | None, why: str) -> StoreError:
+        where = "" if inner is None else f", chunk {inner}"
+        return damaged(
+            self._store.path, f"array {self._name} with a damaged chunk ({self._file(shard)}{where}: {why})"
+        )

@@ -1,0 +1,129 @@
+"""Stretches of the sequence, of which the chunks read last are kept unpacked."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdstore.dinucleotides import BLANK
+from mfdstore.loader.chunks import ChunkReader
+from mfdstore.loader.stats import Meter
+from mfdstore.schema import SEQUENCE
+
+if TYPE_CHECKING:
+    from mfdstore.store import Store
+
+_Key = tuple[str, int]
+
+
+class GenomeCache:
+    """Reads stretches of chromosomes; safe from any thread, none of which reads what another one is reading.
+
+    Parameters
+    ----------
+    store
+        To be read.
+    max_bytes
+        Memory for unpacked chunks, 1 byte a base; those that were used longest ago are dropped. At least one chunk
+        for each thread is held while it is in use, whatever the number.
+    """
+
+    def __init__(self, store: Store, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
+        self._readers: dict[str, ChunkReader] = {}
+        self._chunks: OrderedDict[_Key, Future[NDArray[np.uint8]]] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self._held
+
+    def stretch(self, chrom: str, start: int, stop: int, meter: Meter) -> tuple[NDArray[np.uint8], int]:
+        """Give codes of a chromosome, and which of them is the first asked for.
+
+        Parameters
+        ----------
+        chrom
+            Name in the store.
+        start, stop
+            Positions, which may lie outside of the chromosome; there the codes are blank.
+        meter
+            Counts what has to be read.
+
+        Returns
+        -------
+        Codes, not to be written to, and the place of `start` among them; they hold all up to `stop`.
+
+        Raises
+        ------
+        StoreError
+            If a chunk is damaged or missing.
+        RemoteError
+            If it cannot be had.
+        """
+        size = self._sizes[chrom]
+        reader = self._reader(chrom)
+        step = reader.rows_per_chunk
+        low, high = max(start, 0), min(stop, size)
+        if low >= high:
+            return np.full(stop - start, BLANK, np.uint8), 0
+        first, last = low // step, (high - 1) // step
+        if first == last and start == low and stop == high:
+            return self._chunk(reader, chrom, first, meter), start - first * step
+        codes = np.full(stop - start, BLANK, np.uint8)
+        for number in range(first, last + 1):
+            begin, end = max(low, number * step), min(high, (number + 1) * step)
+            chunk = self._chunk(reader, chrom, number, meter)
+            codes[begin - start : end - start] = chunk[begin - number * step : end - number * step]
+        return codes, 0
+
+    def _reader(self, chrom: str) -> ChunkReader:
+        with self._lock:
+            reader = self._readers.get(chrom)
+        if reader is None:
+            # another thread may make one too: they are alike
+            reader = ChunkReader(self._store, f"{SEQUENCE}/{chrom}")
+            with self._lock:
+                reader = self._readers.setdefault(chrom, reader)
+        return reader
+
+    def _chunk(self, reader: ChunkReader, chrom: str, number: int, meter: Meter) -> NDArray[np.uint8]:
+        key = (chrom, number)
+        with self._lock:
+            future = self._chunks.get(key)
+            mine = future is None
+            if future is None:
+                future = self._chunks[key] = Future()
+            else:
+                self._chunks.move_to_end(key)
+        if not mine:
+            return future.result()
+        try:
+            chunk = reader.read(number, 1, meter)
+        except BaseException as error:
+            with self._lock:
+                del self._chunks[key]
+            future.set_exception(error)
+            raise
+        with self._lock:
+            self._held += chunk.nbytes
+            self._drop_oldest(key)
+        future.set_result(chunk)
+        return chunk
+
+    def _drop_oldest(self, kept: _Key) -> None:
+        for key, future in list(self._chunks.items()):
+            if self._held <= self._max_bytes:
+                return
+            if key != kept and future.done():
+                del self._chunks[key]
+                self._held -= future.result().nbytes

@@ -1,0 +1,367 @@
+"""Which windows an epoch has: each once, by weight, by experiment, by region, or so many negatives for each positive.
+
+A sampling is a pure function of (seed, epoch), so that what it chooses can be dealt, resumed and read block by block
+as any epoch. Where windows come more than once in an epoch, each reading has a strand and a shift of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdstore.errors import ConfigError, StoreError
+from mfdstore.sampler.draws import CHOICE, draw, key_of
+from mfdstore.sampler.order import tickets_of
+from mfdstore.schema import Split
+from mfdstore.selecting import locate_regions
+from mfdstore.windows import check_split
+
+if TYPE_CHECKING:
+    from mfdstore.store import Store
+
+
+class Sampling(Protocol):
+    """Chooses the windows of each epoch; every epoch has equally many."""
+
+    @property
+    def name(self) -> str:
+        """What it is, and a digest of what it chooses from."""
+        ...
+
+    @property
+    def n_windows(self) -> int:
+        """Windows of an epoch, each counted as often as it comes."""
+        ...
+
+    def tickets(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Give the tickets of an epoch (`sampler.draws`), shape ``(window,)``."""
+        ...
+
+
+class EachOnce:
+    """The same windows in each epoch, in the order given, each as often as it is given.
+
+    Parameters
+    ----------
+    store
+        That the windows are of.
+    rows
+        Shape ``(window,)``.
+    """
+
+    def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
+        self._tickets = tickets_of(rows, store.n_windows)
+        self.name = f"each once, {_digest(rows)}"
+        self.n_windows = len(rows)
+
+    def tickets(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Give the tickets, the same for all epochs."""
+        return self._tickets
+
+
+class ByWeight:
+    """Windows as often as their weight says, others in each epoch.
+
+    A window of weight w comes floor or ceil of ``n_windows * w / sum(w)`` times an epoch (systematic sampling): which
+    of the two is drawn anew each epoch. With equal weights, and as many windows as there are, each comes once.
+
+    Parameters
+    ----------
+    store
+        That the windows are of.
+    rows
+        To choose from, shape ``(window,)``.
+    weights
+        Not negative, shape ``(window,)``.
+    n_windows
+        Of an epoch; as many as `rows` where it is not said.
+
+    Raises
+    ------
+    ConfigError
+        If a weight is negative or no number, or all are 0.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rows: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        n_windows: int | None = None,
+    ) -> None:
+        if len(weights) != len(rows) or not np.isfinite(weights).all() or (weights < 0).any():
+            raise ConfigError(
+                "weights",
+                found=f"{len(weights):,} of which {int((~(weights >= 0)).sum())} are negative or no number",
+                expected=f"{len(rows):,} numbers from 0 on, one for each window",
+                remedy="Give such weights.",
+            )
+        turn = np.argsort(rows, kind="stable")
+        self._rows = rows[turn]
+        total = np.cumsum(weights[turn], dtype=np.float64)
+        if not len(total) or not total[-1] > 0:
+            raise ConfigError(
+                "weights",
+                found="no weight above 0",
+                expected="at least one",
+                remedy="Choose other windows or weights.",
+            )
+        self._upto = total / total[-1]
+        self._n_rows = store.n_windows
+        self.n_windows = len(rows) if n_windows is None else n_windows
+        self.name = f"by weight, {_digest(self._rows, self._upto)}, {self.n_windows}"
+
+    def tickets(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Choose the windows of an epoch, sorted by row."""
+        begin = draw(key_of(seed, epoch, CHOICE), np.zeros(1, np.int64))[0] / 2.0**64
+        steps = (np.arange(self.n_windows) + begin) / max(1, self.n_windows)
+        chosen = np.minimum(np.searchsorted(self._upto, steps, side="right"), len(self._rows) - 1)
+        return tickets_of(self._rows[chosen], self._n_rows)
+
+
+class WithNegatives:
+    """All windows that hold a label of some experiments, and so many that hold none of them, others in each epoch.
+
+    Parameters
+    ----------
+    store
+        That the windows are of.
+    positive, negative
+        Rows of the windows, shape ``(window,)``.
+    ratio
+        Negatives for each positive; all where there are fewer.
+    """
+
+    def __init__(
+        self, store: Store, positive: NDArray[np.int64], negative: NDArray[np.int64], ratio: float
+    ) -> None:
+        if not 0 <= ratio < float("inf"):
+            raise ConfigError("ratio", found=str(ratio), expected="a number from 0 on", remedy="Give one.")
+        self._positive, self._negative = positive, negative
+        self._n_negative = min(len(negative), round(ratio * len(positive)))
+        self.n_windows = len(positive) + self._n_negative
+        self.name = f"with negatives, {_digest(positive, negative)}, {self._n_negative}"
+        if not self.n_windows:
+            raise StoreError(
+                store.path,
+                found="no window that holds a label of the experiments",
+                expected="at least one",
+                remedy="Choose other experiments or another split.",
+            )
+
+    def tickets(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Choose the negatives of an epoch, and give all windows sorted by row."""
+        drawn = draw(key_of(seed, epoch, CHOICE), np.arange(len(self._negative)))
+        chosen = self._negative[np.argsort(drawn)[: self._n_negative]]
+        return np.sort(np.concatenate([self._positive, chosen]))
+
+
+def choose_sampling(
+    store: Store, split: Split | None, rows: NDArray[np.int64] | None, sampling: Sampling | None
+) -> Sampling:
+    """Take what a loader was given to choose windows by, and refuse to read none.
+
+    Raises
+    ------
+    ConfigError
+        If the rows are no integers, or there is no such split.
+    StoreError
+        If there is no such window, or none at all.
+    ValueError
+        If more than one is given.
+    """
+    if sum(given is not None for given in (split, rows, sampling)) > 1:
+        raise ValueError("give a split or rows, not both, or a sampling instead")
+    chosen = sampling or EachOnce(store, _choose_rows(store, split, rows))
+    if not chosen.n_windows:
+        what = "rows" if split is None else f"split {split}"
+        raise StoreError(
+            store.path,
+            found=f"no window in {what}",
+            expected="at least one",
+            remedy="See `mfdstore info` for the splits that this store has.",
+        )
+    return chosen
+
+
+def by_weight(
+    store: Store, weights: NDArray[np.float64], *, split: Split | None = None, n_windows: int | None = None
+) -> ByWeight:
+    """Sample windows by weights of all windows of a store, shape ``(window,)``; see `ByWeight`."""
+    rows = _choose_rows(store, split, None)
+    if len(weights) != store.n_windows:
+        raise ConfigError(
+            "weights",
+            found=f"{len(weights):,}",
+            expected=f"one for each of the store's {store.n_windows:,} windows",
+            remedy="Give weights of all windows; the split is chosen here.",
+        )
+    return ByWeight(store, rows, np.asarray(weights, np.float64)[rows], n_windows)
+
+
+def by_group(
+    store: Store,
+    shares: Mapping[str, float],
+    *,
+    split: Split | None = None,
+    n_windows: int | None = None,
+) -> ByWeight:
+    """Give the positives of some experiments, however rare, a share of the epoch.
+
+    A share s of the windows of an epoch is, in expectation, drawn uniformly from the windows that hold a label of that
+    experiment; what is left of 1 is drawn uniformly from all windows.
+
+    Parameters
+    ----------
+    store
+        To be sampled.
+    shares
+        Of each experiment, by accession; together no more than 1.
+    split
+        Whose windows are chosen from; all where none is given.
+    n_windows
+        Of an epoch; as many as there are to choose from where it is not said.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such experiment, it has no positive here, or the shares are more than 1.
+    """
+    rows = _choose_rows(store, split, None)
+    total = sum(shares.values())
+    if any(not share >= 0 for share in shares.values()) or total > 1 + 1e-9:
+        raise ConfigError(
+            "shares",
+            found=f"{dict(shares)}",
+            expected="numbers from 0 on, together no more than 1",
+            remedy="Give smaller shares.",
+        )
+    weights = np.full(len(rows), max(0.0, 1 - total) / max(1, len(rows)))
+    for accession, share in shares.items():
+        positive = store.labels_of(_column(store, accession))[rows]
+        if not positive.any():
+            raise ConfigError(
+                "shares",
+                found=f"{accession}, which labels no window of {split or 'the store'}",
+                expected="an experiment that labels some",
+                remedy="Leave it out.",
+            )
+        weights[positive] += share / positive.sum()
+    return ByWeight(store, rows, weights, n_windows)
+
+
+def with_negatives(
+    store: Store,
+    ratio: float,
+    *,
+    experiments: Sequence[str] | None = None,
+    split: Split | None = None,
+) -> WithNegatives:
+    """Sample all positives and, anew each epoch, so many negatives for each.
+
+    Parameters
+    ----------
+    store
+        To be sampled. Most stores hold windows with labels alone: those have negatives of some experiments, but none
+        of all (``mfdstore build --min-experiments 0`` keeps every window).
+    ratio
+        Negatives for each positive.
+    experiments
+        A window that holds a label of any of these is positive; all experiments where none is given.
+    split
+        Whose windows are chosen from; all where none is given.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such experiment, or the ratio is no number from 0 on.
+    StoreError
+        If there is no positive.
+    """
+    rows = _choose_rows(store, split, None)
+    if experiments is None:
+        positive = store.n_positive > 0
+    else:
+        positive = np.zeros(store.n_windows, np.bool_)
+        for accession in experiments:
+            positive |= store.labels_of(_column(store, accession))
+    held = positive[rows]
+    return WithNegatives(store, rows[held], rows[~held], ratio)
+
+
+def in_regions(store: Store, regions: Sequence[str], *, split: Split | None = None) -> EachOnce:
+    """Choose the windows whose bins overlap any of some regions.
+
+    Parameters
+    ----------
+    store
+        To be sampled.
+    regions
+        Such as ``chr8`` or ``chr8:127,000,000-129,000,000``, 0-based half-open.
+    split
+        Whose windows are chosen from; all where none is given.
+
+    Raises
+    ------
+    ConfigError
+        If a region cannot be read, or its chromosome is not in the store.
+    StoreError
+        If no window is there.
+    """
+    rows = _choose_rows(store, split, None)
+    table = store.windows
+    inside = np.zeros(len(table), np.bool_)
+    for chrom, start, end in locate_regions("regions", regions, store.reference):
+        here = table.chrom == table.chroms.index(chrom)
+        inside |= here & (table.start < end) & (table.end > start)
+    return EachOnce(store, rows[inside[rows]])
+
+
+def _column(store: Store, accession: str) -> int:
+    column = store.columns.get(accession)
+    if column is None:
+        raise ConfigError(
+            "experiments",
+            found=repr(accession),
+            expected=f"an experiment of {store.path}",
+            remedy="`mfdstore info --experiments` lists them.",
+        )
+    return column
+
+
+def _choose_rows(store: Store, split: Split | None, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """List the windows to be read."""
+    if rows is not None:
+        given = np.asarray(rows)
+        if given.dtype.kind not in "iu" and given.size:
+            raise ConfigError(
+                "rows",
+                found=f"an array of {given.dtype}",
+                expected="integers, the windows to be read in their order",
+                remedy="Give np.flatnonzero(mask) for a mask." if given.dtype == bool else "Give integers.",
+            )
+        chosen = given.astype(np.int64)
+        if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= store.n_windows)):
+            raise StoreError(
+                store.path,
+                found=f"rows from {chosen.min()} to {chosen.max()}",
+                expected=f"a list of rows from 0 to {store.n_windows - 1}",
+                remedy="Ask for windows that the store has.",
+            )
+        return chosen
+    if split is not None:
+        check_split(split)
+        return store.windows.rows(split)
+    return np.arange(store.n_windows)
+
+
+def _digest(*arrays: NDArray[np.generic]) -> str:
+    """Tell what is chosen from, in few letters."""
+    digest = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
