@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfdstore.errors import ConfigError, StoreError
+from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
 from mfdstore.schema import n_bytes
 
@@ -130,11 +131,11 @@ def check_windows(store: Store) -> None:
         )
 
 
-def empty_cut(n_windows: int, *, positions: int, n_experiments: int, pinned: bool) -> Cut:
-    """Allocate memory for a piece; by numpy, which asks for huge pages, where it need not be pinned."""
+def empty_cut(n_windows: int, *, positions: int, n_experiments: int, pinned: bool, recycler: Recycler) -> Cut:
+    """Give memory for a piece; pinned memory torch keeps for later itself."""
     shapes = ((n_windows, positions), (n_windows, n_bytes(n_experiments)))
     if pinned:
         codes, bits = (torch.empty(shape, dtype=torch.uint8, pin_memory=True) for shape in shapes)
     else:
-        codes, bits = (torch.from_numpy(np.empty(shape, np.uint8)) for shape in shapes)
+        codes, bits = (torch.from_numpy(recycler.take(shape)) for shape in shapes)
     return codes, bits

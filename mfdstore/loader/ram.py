@@ -18,6 +18,7 @@ from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.kernels import copy_rows, cut_windows
 from mfdstore.loader.memory import available_memory, cores
+from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
 from mfdstore.places.address import Address
 from mfdstore.schema import LABEL_BITS, SEQUENCE, n_bytes
@@ -91,6 +92,7 @@ class RamData:
         self.flank = flank
         self.digest = store.digest
         self._n_experiments = store.n_experiments
+        self._recycler = Recycler()
         check_windows(store)
         layout = RamLayout(store, flank)
         self.centre = layout.centres()
@@ -129,6 +131,7 @@ class RamData:
             positions=piece.positions,
             n_experiments=self._n_experiments,
             pinned=piece.pinned,
+            recycler=self._recycler,
         )
         place = np.arange(len(piece.rows))
         first = self.centre[piece.rows]

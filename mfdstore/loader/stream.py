@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,9 +19,10 @@ from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
 from mfdstore.loader.kernels import copy_rows, cut_windows
+from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
 from mfdstore.places.address import Address
-from mfdstore.schema import LABEL_BITS
+from mfdstore.schema import LABEL_BITS, n_bytes
 
 if TYPE_CHECKING:
     from mfdstore.store import Store
@@ -59,6 +64,7 @@ class StreamData:
         self._store = store
         self._windows = store.windows
         self._labels = ChunkReader(store, LABEL_BITS)
+        self._recycler = Recycler()
         self._genome = GenomeCache(store, cache_bytes)
 
     @contextmanager
@@ -80,88 +86,97 @@ class StreamData:
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read packed labels of some windows, shape ``(window, label_byte)``."""
-        bits = np.empty((len(rows), *self._labels_width()), np.uint8)
-        for blocks, place in _blocks(rows, self._labels.rows_per_chunk):
-            self._copy_labels(rows[place], blocks, place, bits, Meter())
+        bits = np.empty((len(rows), n_bytes(self._store.n_experiments)), np.uint8)
+        turn = np.argsort(rows, kind="stable")
+        for begin, end in _spans(rows[turn] // self._labels.rows_per_chunk):
+            self._copy_labels(rows[turn[begin:end]], turn[begin:end], bits, Meter())
         return bits
 
-    def _labels_width(self) -> tuple[int, ...]:
-        return ((self._store.n_experiments + 7) // 8,)
-
     def _cut(self, piece: Piece, pool: ThreadPoolExecutor | None, meter: Meter, stop: threading.Event) -> Cut:
-        codes, bits = empty_cut(
+        cut = empty_cut(
             len(piece.rows),
             positions=piece.positions,
             n_experiments=self._store.n_experiments,
             pinned=piece.pinned,
+            recycler=self._recycler,
         )
-        out = codes.numpy(), bits.numpy()
-        blocks = _blocks(piece.rows, self._labels.rows_per_chunk)
+        work = self._plan(piece, cut)
+        tasks = (
+            partial(self._cut_block, work, begin, end, meter, stop)
+            for begin, end in _spans(work.rows // self._labels.rows_per_chunk)
+        )
         if pool is None:
-            for chunk, place in blocks:
-                self._cut_block(piece, chunk, place, out, meter, stop)
+            for task in tasks:
+                task()
         else:
-            futures = [
-                pool.submit(self._cut_block, piece, chunk, place, out, meter, stop) for chunk, place in blocks
-            ]
-            _wait_for(futures)
+            _wait_for([pool.submit(task) for task in tasks])
         # chunks of another store that took the name would fit as well
         self._store.check_same()
-        return codes, bits
+        return cut
 
-    def _cut_block(
-        self,
-        piece: Piece,
-        chunk: int,
-        place: NDArray[np.int64],
-        out: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-        meter: Meter,
-        stop: threading.Event,
-    ) -> None:
-        """Cut windows whose labels are in one chunk; `place` says which of the piece they are, sorted by row."""
-        if stop.is_set():
-            return
-        codes, bits = out
+    def _plan(self, piece: Piece, cut: Cut) -> _Work:
+        """Sort the windows of a piece by row, and find what lies together on the genome."""
+        place = np.argsort(piece.rows, kind="stable")
         rows = piece.rows[place]
-        self._copy_labels(rows, chunk, place, bits, meter)
         table = self._windows
         chrom = table.chrom[rows]
         first = table.start[rows].astype(np.int64)
         first += table.bin_size // 2 - piece.positions // 2
         first += piece.shift[place]
-        far = (np.diff(chrom) != 0) | (np.diff(first) > _NEAR)
-        ends = [*(np.flatnonzero(far) + 1).tolist(), len(rows)]
-        begin = 0
-        for end in ends:
-            near = first[begin:end]
-            start = int(near.min())
+        far = np.flatnonzero((np.diff(chrom) != 0) | (np.diff(first) > _NEAR)) + 1
+        codes, bits = cut
+        return _Work(
+            rows, chrom, first, piece.reverse[place], place, far, piece.positions, codes.numpy(), bits.numpy()
+        )
+
+    def _cut_block(self, work: _Work, begin: int, end: int, meter: Meter, stop: threading.Event) -> None:
+        """Cut the windows from `begin` to `end`, whose labels are in one chunk."""
+        if stop.is_set():
+            return
+        self._copy_labels(work.rows[begin:end], work.place[begin:end], work.bits, meter)
+        inner = slice(*np.searchsorted(work.far, (begin + 1, end)).tolist())
+        borders = [begin, *work.far[inner].tolist(), end]
+        for one, other in pairwise(borders):
+            first = work.first[one:other]
+            start = int(first.min())
             source, offset = self._genome.stretch(
-                table.chroms[chrom[begin]], start, int(near.max()) + piece.positions, meter
+                self._windows.chroms[work.chrom[one]], start, int(first.max()) + work.positions, meter
             )
-            with meter.timing("gather"):
-                these = place[begin:end]
-                cut_windows(source, near - (start - offset), piece.reverse[these], these, codes)
-            begin = end
+            began = time.perf_counter()
+            first += offset - start  # of no use to anybody else
+            cut_windows(source, first, work.reverse[one:other], work.place[one:other], work.codes)
+            meter.add_work("gather", time.perf_counter() - began)
 
     def _copy_labels(
-        self,
-        rows: NDArray[np.int64],
-        chunk: int,
-        place: NDArray[np.int64],
-        bits: NDArray[np.uint8],
-        meter: Meter,
+        self, rows: NDArray[np.int64], place: NDArray[np.int64], bits: NDArray[np.uint8], meter: Meter
     ) -> None:
+        """Copy labels of windows that are in one chunk."""
+        chunk = int(rows[0]) // self._labels.rows_per_chunk
         held = self._labels.read(chunk, 1, meter)
-        with meter.timing("gather"):
-            copy_rows(held, rows - chunk * self._labels.rows_per_chunk, place, bits)
+        began = time.perf_counter()
+        copy_rows(held, rows - chunk * self._labels.rows_per_chunk, place, bits)
+        meter.add_work("gather", time.perf_counter() - began)
 
 
-def _blocks(rows: NDArray[np.int64], rows_per_chunk: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """Group windows by the chunk that holds their labels: its number, and which windows, sorted by row."""
-    turn = np.argsort(rows, kind="stable")
-    chunk = rows[turn] // rows_per_chunk
-    first = np.flatnonzero(np.diff(chunk, prepend=-1))
-    return list(zip(chunk[first].tolist(), np.split(turn, first[1:]), strict=True))
+@dataclass(frozen=True)
+class _Work:
+    """A piece, its windows sorted by row: `place` says which of the piece each is, `far` where stretches begin."""
+
+    rows: NDArray[np.int64]
+    chrom: NDArray[np.int16]
+    first: NDArray[np.int64]
+    reverse: NDArray[np.bool_]
+    place: NDArray[np.int64]
+    far: NDArray[np.int64]
+    positions: int
+    codes: NDArray[np.uint8]
+    bits: NDArray[np.uint8]
+
+
+def _spans(groups: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Find where each run of equal numbers begins and ends."""
+    first = np.flatnonzero(np.diff(groups, prepend=-1)).tolist()
+    return list(pairwise([*first, len(groups)]))
 
 
 def _wait_for(futures: list[Future[None]]) -> None:
