@@ -411,7 +411,8 @@ class Loader:
         return {**parts, "block": self._block, "pool": self._pool} if self._shuffle == "blocks" else parts
 
     def _check_batches(self) -> None:
-        if self._count(self._next) == 0:
+        # where incomplete batches count, a process without a window has nothing to do
+        if self._drop_last and self._count(self._next) == 0:
             _, world_size = self._place()
             raise ConfigError(
                 "batch_size",

@@ -104,6 +104,12 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DrawnSt
     return make
 
 
+@pytest.fixture(scope="session", name="write_store")
+def give_write_store() -> Callable[..., DrawnStore]:
+    """Give the function that writes a store."""
+    return write_store
+
+
 @pytest.fixture(scope="session")
 def store(new_store: Callable[..., DrawnStore]) -> DrawnStore:
     return new_store({"chr1": 900, "chr2": 400, "chrX": 2000}, n_windows=300)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mfdstore.loader import Batch, Loader
-from mfdstore.loader.batch import expand_bits_by_torch, expand_codes_by_torch
+from mfdstore.loader.expansion import expand_bits_by_torch, expand_codes_by_torch
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mfdstore.errors import ConfigError, StoreError
-from mfdstore.loader import Loader, RamData
+from mfdstore.loader import Loader, RamData, memory
 from mfdstore.loader import ram as ram_module
-from mfdstore.windows import WindowTable
 
 BIN = 128
 
@@ -19,28 +18,25 @@ BIN = 128
 def test_ram_data__is_shared_and_says_how_much_it_holds(store: Any) -> None:
     data = RamData(store, flank=100)
     length = 100 + sum(size + 100 for size in store.chrom_sizes)
-    assert data.nbytes == 2 * length + 300 * 2
+    assert data.nbytes == length + 300 * (2 + 8)
     train = Loader(store, split="train", batch_size=10, positions=100, data=data)
     test = Loader(store, split="test", batch_size=10, positions=100, strand="reverse", data=data)
     assert sum(map(len, train)) == sum(map(len, test)) == 100
     assert train.data is test.data is data
 
 
-def test_ram_data__holds_only_chromosomes_that_have_windows(new_store: Any) -> None:
-    store = new_store({"chr1": 1000})
-    store.genome = {"chr0": "ACGT" * 500, **store.genome, "chr2": "ACGT" * 500}
-    store.windows = WindowTable(
-        ("chr0", "chr1", "chr2"), store.windows.chrom + np.int16(1), *_rest(store.windows)
-    )
+def test_ram_data__holds_only_chromosomes_that_have_windows(
+    new_store: Any, write_store: Any, tmp_path: Path
+) -> None:
+    drawn = new_store({"chr1": 1000})
+    bases = {"chr0": "ACGT" * 500, **drawn.bases, "chr2": "ACGT" * 500}
+    store = write_store(tmp_path / "a.zarr", bases, drawn.windows, drawn.label)
+    assert store.windows.chroms == ("chr0", "chr1", "chr2")
     data = RamData(store, flank=50)
-    assert data.nbytes == 2 * (50 + 1000 + 50) + store.n_windows * 2
+    assert data.nbytes == (50 + 1000 + 50) + store.n_windows * (2 + 8)
     batch = next(iter(Loader(store, batch_size=50, positions=90, data=data)))
     expected = [store.expected(row, positions=90, shift=0, reverse=False) for row in range(50)]
     assert batch.codes.tolist() == expected
-
-
-def _rest(windows: WindowTable) -> tuple[NDArray[np.int32], NDArray[np.int8], int]:
-    return windows.start, windows.split, windows.bin_size
 
 
 def test_ram_data__refuses_a_store_larger_than_memory(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +48,7 @@ def test_ram_data__refuses_a_store_larger_than_memory(store: Any, monkeypatch: p
 
 
 def test_available_memory__is_what_the_system_tells() -> None:
-    available = ram_module.available_memory()
+    available = memory.available_memory()
     assert available is not None
     assert 1 << 20 < available < 1 << 50
 

@@ -1,11 +1,9 @@
-"""Judges of the sampler: published numbers of splitmix64, the definition in plain integers, scipy's tests.
+"""Judges of the draws: published numbers of splitmix64, the definition in plain integers, scipy's tests.
 
 The statistical tests look at fixed seeds, so they pass or fail always.
 """
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
@@ -13,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mfdstore.sampler import draw, draw_augmentation, epoch_order, key_of
+from mfdstore.sampler.draws import draw, draw_augmentation, key_of
+from mfdstore.sampler.order import FullShuffle
 
 LEAST_P = 1e-3
 
@@ -44,13 +43,6 @@ def test_draw__gives_the_published_sequence_of_splitmix64() -> None:
     assert draw(1234567, np.arange(4)).tolist() == published
 
 
-@given(seed=seeds, epoch=epochs, n_windows=st.integers(0, 40))
-def test_epoch_order__sorts_by_the_draws_of_the_definition(seed: int, epoch: int, n_windows: int) -> None:
-    key = naive_key(seed, epoch, 0)
-    expected = sorted(range(n_windows), key=lambda window: naive_draw(key, window))
-    assert epoch_order(n_windows, seed=seed, epoch=epoch).tolist() == expected
-
-
 @given(
     seed=seeds, epoch=epochs, rows=st.lists(st.integers(0, 2**40), max_size=30), max_shift=st.integers(0, 99)
 )
@@ -68,49 +60,6 @@ def test_key_of__takes_negative_words_modulo_the_word_and_minds_their_order() ->
     assert key_of(-1, 5) == key_of(2**64 - 1, 5)
     assert key_of(1, 2) != key_of(2, 1)
     assert key_of(1) != key_of(1, 0)
-
-
-@given(n_windows=st.integers(0, 500), world_size=st.integers(1, 9), seed=seeds, epoch=epochs)
-def test_epoch_order__deals_every_window_exactly_once(
-    n_windows: int, world_size: int, seed: int, epoch: int
-) -> None:
-    shares = [
-        epoch_order(n_windows, seed=seed, epoch=epoch, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    assert sorted(itertools.chain.from_iterable(share.tolist() for share in shares)) == list(range(n_windows))
-    sizes = [len(share) for share in shares]
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_epoch_order__is_the_same_for_any_number_of_processes() -> None:
-    alone = epoch_order(1000, seed=3, epoch=2)
-    dealt = np.empty_like(alone)
-    for rank in range(7):
-        dealt[rank::7] = epoch_order(1000, seed=3, epoch=2, rank=rank, world_size=7)
-    np.testing.assert_array_equal(dealt, alone)
-
-
-def test_epoch_order__gives_all_orders_of_four_windows_equally_often() -> None:
-    counts = dict.fromkeys(itertools.permutations(range(4)), 0)
-    for seed, epoch in itertools.product(range(100), range(48)):
-        counts[tuple(epoch_order(4, seed=seed, epoch=epoch).tolist())] += 1
-    assert stats.chisquare(list(counts.values())).pvalue > LEAST_P
-
-
-def test_epoch_order__sends_every_part_of_the_genome_to_every_part_of_the_epoch() -> None:
-    order = epoch_order(64_000, seed=0, epoch=0)
-    table = np.histogram2d(np.arange(64_000), order, bins=(16, 16))[0]
-    assert stats.chisquare(table.ravel()).pvalue > LEAST_P
-
-
-@pytest.mark.parametrize(("first", "second"), [((0, 0), (0, 1)), ((0, 0), (1, 0)), ((7, 8), (8, 7))])
-def test_epoch_order__of_two_epochs_or_seeds_are_unrelated(
-    first: tuple[int, int], second: tuple[int, int]
-) -> None:
-    orders = [epoch_order(20_000, seed=seed, epoch=epoch) for seed, epoch in (first, second)]
-    assert stats.spearmanr(*orders).pvalue > LEAST_P
-    assert np.count_nonzero(orders[0] == orders[1]) < 10
 
 
 @pytest.mark.parametrize("max_shift", [1, 3, 10])
@@ -140,7 +89,7 @@ def test_draw_augmentation__of_neighbours_are_unrelated() -> None:
 
 
 def test_draw_augmentation__does_not_follow_the_order_of_the_epoch() -> None:
-    order = epoch_order(50_000, seed=0, epoch=0)
+    order = FullShuffle(np.arange(50_000), seed=0, epoch=0).at(range(50_000))
     drawn = draw_augmentation(order, seed=0, epoch=0, max_shift=3)
     assert stats.mannwhitneyu(np.flatnonzero(drawn.reverse), np.flatnonzero(~drawn.reverse)).pvalue > LEAST_P
     assert stats.spearmanr(np.arange(50_000), drawn.shift).pvalue > LEAST_P
@@ -149,7 +98,7 @@ def test_draw_augmentation__does_not_follow_the_order_of_the_epoch() -> None:
 def test_draw_augmentation__of_a_window_is_the_same_in_any_company() -> None:
     rows = np.arange(1000)
     together = draw_augmentation(rows, seed=1, epoch=4, max_shift=3)
-    mixed = epoch_order(1000, seed=9, epoch=9)[:100]
+    mixed = FullShuffle(rows, seed=9, epoch=9).at(range(100))
     some = draw_augmentation(mixed, seed=1, epoch=4, max_shift=3)
     np.testing.assert_array_equal(some.reverse, together.reverse[mixed])
     np.testing.assert_array_equal(some.shift, together.shift[mixed])
@@ -157,17 +106,6 @@ def test_draw_augmentation__of_a_window_is_the_same_in_any_company() -> None:
 
 def test_draw_augmentation__without_shifts_moves_nothing() -> None:
     assert not draw_augmentation(np.arange(100), seed=0, epoch=0, max_shift=0).shift.any()
-
-
-@pytest.mark.parametrize(("rank", "world_size"), [(-1, 2), (2, 2), (0, 0)])
-def test_epoch_order__refuses_a_rank_outside_its_world(rank: int, world_size: int) -> None:
-    with pytest.raises(ValueError, match=f"rank {rank} is not one of {world_size}"):
-        epoch_order(10, seed=0, epoch=0, rank=rank, world_size=world_size)
-
-
-def test_epoch_order__refuses_fewer_than_no_windows() -> None:
-    with pytest.raises(ValueError, match="-1 windows"):
-        epoch_order(-1, seed=0, epoch=0)
 
 
 @pytest.mark.parametrize("max_shift", [-1, 2**30])
