@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
-from cli.options import local_path
+from cli.options import local_path, size
 
 if TYPE_CHECKING:
     from mfdmodel.config import RunConfig
@@ -50,6 +50,15 @@ class Kind(StrEnum):
     dinucleotides = "dinucleotides"
 
 
+class LoaderMode(StrEnum):
+    """How windows come from a store."""
+
+    auto = "auto"
+    ram = "ram"
+    stream = "stream"
+    device = "device"
+
+
 class EvaluatedSplit(StrEnum):
     """Splits that can be scored."""
 
@@ -70,6 +79,22 @@ Threads = Annotated[
     int | None,
     typer.Option(
         min=1, help="Processor threads for torch. Default: torch's own choice.", rich_help_panel="Computing"
+    ),
+]
+Loading = Annotated[
+    LoaderMode,
+    typer.Option(
+        help="How windows are read. ram: the store is read into memory first; stream: while it is used; device: into "
+        "the GPU's memory first. auto: by where the store is, its size, and the memory there is.",
+        rich_help_panel="Computing",
+    ),
+]
+LoaderMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Most memory for the store, such as 4GB. Default: 60% of what is free, 1 GB where it is streamed.",
+        rich_help_panel="Computing",
     ),
 ]
 Verbose = Annotated[
@@ -149,6 +174,8 @@ def train(
     ] = False,
     device: Device = "auto",
     threads: Threads = None,
+    loader: Loading = LoaderMode.auto,
+    loader_memory: LoaderMemory = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a model on the train windows of a store; the valid windows choose its best epoch.
@@ -195,6 +222,8 @@ def train(
                 resume=resume,
                 device=device,
                 threads=threads,
+                mode=loader.value,
+                memory=None if loader_memory is None else size("--loader-memory", loader_memory),
                 max_minutes=max_minutes,
                 on_epoch=_say_epoch,
                 on_progress=on_progress,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mfdmodel.model import SequenceModel
 from mfdmodel.strands import both_strands
-from mfdstore.loader import RamData
+from mfdstore.loader.content import Content
 from mfdstore.store import Store
 
 
@@ -22,7 +22,7 @@ def latent_features(
     positions: int,
     device: torch.device | None = None,
     batch_size: int = 256,
-    data: RamData | None = None,
+    data: Content | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Compute the features of windows, batch by batch.
@@ -42,7 +42,7 @@ def latent_features(
     batch_size
         Windows computed at once.
     data
-        The store's content where it is in RAM already.
+        The store's content where it is open already.
     on_progress
         Told how many windows are done.
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdstore.loader import Batch, Loader, RamData
-from mfdstore.loader.content import DEFAULT_FLANK, reach
+from mfdstore.loader import Batch, Loader
+from mfdstore.loader.content import Content
 from mfdstore.store import Store
 
 
@@ -18,8 +18,8 @@ def both_strands(
     *,
     positions: int,
     batch_size: int = 256,
-    data: RamData | None = None,
-) -> Iterator[tuple[Batch, Batch]]:
+    data: Content | None = None,
+) -> Iterator[tuple[Batch, ...]]:
     """Read windows in the order given, unshifted, each batch from the forward and from the reverse strand.
 
     Parameters
@@ -33,12 +33,7 @@ def both_strands(
     batch_size
         Windows in a batch; the last one may have fewer.
     data
-        The store's content where it is in RAM already.
+        The store's content where it is open already.
     """
-    if data is None:
-        data = RamData(store, flank=max(DEFAULT_FLANK, reach(positions, 0)))
-    forward = Loader(store, rows=rows, batch_size=batch_size, positions=positions, data=data, threads=1)
-    reverse = Loader(
-        store, rows=rows, batch_size=batch_size, positions=positions, data=data, threads=1, strand="reverse"
-    )
-    yield from zip(forward, reverse, strict=True)
+    loader = Loader(store, rows=rows, batch_size=batch_size, positions=positions, data=data)
+    yield from loader.views(("forward", "reverse"))

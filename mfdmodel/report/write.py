@@ -19,8 +19,6 @@ from mfdmodel.features import latent_features
 from mfdmodel.report.content import read_run
 from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
-from mfdstore.loader import RamData
-from mfdstore.loader.content import DEFAULT_FLANK, reach
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.simulate.reading import read_bin_truth
@@ -130,7 +128,6 @@ def probe_run(
     opened = open_store_of(run, trained.description, store, split=split)
     table = read_bin_truth(truth, opened.windows)
     positions = trained.description.config.data.positions
-    data = RamData(opened, flank=max(DEFAULT_FLANK, reach(positions, 0)))
     train_rows = _thin(opened.windows.rows("train"), _MOST_PROBED)
     test_rows = opened.windows.rows(split)
     chosen = choose_device(device)
@@ -141,7 +138,6 @@ def probe_run(
             rows=np.concatenate([train_rows, test_rows]),
             positions=positions,
             device=chosen,
-            data=data,
             on_progress=on_progress,
         )
     n_train = len(train_rows)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, Description, write_description
 from mfdmodel.checkpoint.seen import seen_spans, write_seen
-from mfdmodel.checkpoint.states import write_json
+from mfdmodel.checkpoint.states import read_json, write_json
 from mfdmodel.config import RunConfig
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.model import build_model
@@ -27,8 +27,10 @@ from mfdmodel.train.resuming import check_state, config_to_resume
 from mfdmodel.train.trainer import Epochs, interruptible, make_trainer, quiet
 from mfdstore.errors import RunError
 from mfdstore.labels import unpack_labels
-from mfdstore.loader import Loader, RamData
-from mfdstore.loader.content import DEFAULT_FLANK, reach
+from mfdstore.loader import Loader
+from mfdstore.loader.content import Content
+from mfdstore.loader.modes import Mode, open_content
+from mfdstore.sampler.order import SHUFFLES, Shuffle
 from mfdstore.schema import Split
 from mfdstore.store import Store
 
@@ -73,6 +75,8 @@ def train(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    mode: Mode = "auto",
+    memory: int | None = None,
     max_minutes: float | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
@@ -96,6 +100,8 @@ def train(
         ``auto``, or a device as torch names it (``cpu``, ``cuda``, ``cuda:1``, ``mps``).
     threads
         That torch computes with on a CPU; `None` leaves torch's own number.
+    mode, memory
+        How the store is read, and bytes that this may take (`mfdstore.loader.modes`).
     max_minutes
         Begin no epoch that is not expected to end in this time; the first one is always finished.
     on_epoch
@@ -140,6 +146,8 @@ def train(
             store=store,
             run=run,
             device=chosen,
+            mode=mode,
+            memory=memory,
             max_minutes=max_minutes,
             on_epoch=on_epoch,
             on_progress=on_progress,
@@ -152,12 +160,22 @@ def _fit(
     store: Store,
     run: Path,
     device: torch.device,
+    mode: Mode,
+    memory: int | None,
     max_minutes: float | None,
     on_epoch: Callable[[EpochRecord], None] | None,
     on_progress: Callable[[str, int, int], None] | None,
 ) -> TrainResult:
     training, data = config.training, config.data
-    ram = RamData(store, flank=max(DEFAULT_FLANK, reach(data.positions, data.max_shift)))
+    content = open_content(
+        store,
+        mode,
+        positions=data.positions,
+        max_shift=data.max_shift,
+        memory=memory,
+        device=device,
+        on_progress=on_progress,
+    )
     pin = device.type == "cuda"
     train_loader = Loader(
         store,
@@ -166,11 +184,11 @@ def _fit(
         positions=data.positions,
         strand="random" if data.reverse_complement else "forward",
         max_shift=data.max_shift,
-        shuffle=True,
+        shuffle=_shuffle_of(run),
         drop_last=True,
         seed=training.seed,
         threads=training.threads,
-        data=ram,
+        data=content,
         pin_memory=pin,
     )
     valid_loader = Loader(
@@ -179,11 +197,11 @@ def _fit(
         batch_size=training.batch_size,
         positions=data.positions,
         threads=training.threads,
-        data=ram,
+        data=content,
         pin_memory=pin,
     )
     splits: tuple[Split, ...] = ("train", "valid", "test")
-    labels = {split: _count_labels(ram, store, split) for split in splits}
+    labels = {split: _count_labels(content, store, split) for split in splits}
     torch.manual_seed(training.seed)
     model = build_model(
         config.model,
@@ -193,7 +211,15 @@ def _fit(
     players = Players(model, config, n_steps=len(train_loader))
     resuming = (run / LAST_STATE).exists()
     if not (run / MODEL_DESCRIPTION).exists():
-        _begin(config, store=store, run=run, players=players, labels=labels, device=device)
+        _begin(
+            config,
+            store=store,
+            run=run,
+            players=players,
+            labels=labels,
+            device=device,
+            shuffle=train_loader.shuffle,
+        )
     keeper = Keeper(
         run,
         patience=training.patience,
@@ -221,6 +247,12 @@ def _fit(
     return TrainResult(run, len(keeper.records), best, keeper.records[best].valid_loss, ended)
 
 
+def _shuffle_of(run: Path) -> Shuffle | bool:
+    """Read how a run was begun, so that it goes on in the same order in whatever mode; True for what suits the mode."""
+    shuffle = read_json(run / RUN_RECORD).get("shuffle") if (run / RUN_RECORD).exists() else None
+    return shuffle if shuffle in SHUFFLES else True
+
+
 def _only_begun(run: Path) -> bool:
     """Say whether a folder holds what `_begin` writes, and lacks its last file: killed there, it is begun anew."""
     if not run.is_dir() or not (run / RUN_RECORD).exists():
@@ -234,12 +266,12 @@ class _LabelCounts:
     n_positive: NDArray[np.int64]
 
 
-def _count_labels(data: RamData, store: Store, split: Split) -> _LabelCounts:
+def _count_labels(data: Content, store: Store, split: Split) -> _LabelCounts:
     """Count the windows of a split and, per experiment, those that hold a label."""
     rows = store.windows.rows(split)
     n_positive = np.zeros(store.n_experiments, np.int64)
     for first in range(0, len(rows), 4096):
-        block = unpack_labels(data.label_bits[rows[first : first + 4096]], store.n_experiments)
+        block = unpack_labels(data.label_rows(rows[first : first + 4096]), store.n_experiments)
         n_positive += block.sum(0)
     return _LabelCounts(len(rows), n_positive)
 
@@ -252,6 +284,7 @@ def _begin(
     players: Players,
     labels: Mapping[Split, _LabelCounts],
     device: torch.device,
+    shuffle: Shuffle,
 ) -> None:
     """Write what is known before the first step; the description last, as it makes the folder a run."""
     write_json(
@@ -261,6 +294,7 @@ def _begin(
             "python": platform.python_version(),
             "device": str(device),
             "torch_threads": torch.get_num_threads(),
+            "shuffle": shuffle,
             "store": store.full_path,
             "n_parameters": {
                 "model": sum(parameter.numel() for parameter in players.model.parameters()),

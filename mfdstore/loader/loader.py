@@ -198,6 +198,11 @@ class Loader:
         """What the batches are cut from, for further loaders of the same store."""
         return self._data
 
+    @property
+    def shuffle(self) -> Shuffle:
+        """How epochs are shuffled; an order is the same in all modes that can give it."""
+        return self._shuffle
+
     def stats(self) -> LoaderStats:
         """Tell what was handed over so far, and what the time went on."""
         return self._meter.sums()

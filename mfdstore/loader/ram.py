@@ -194,7 +194,7 @@ class RamLayout:
             tasks += _shards(reader, codes[origin : origin + size])
             codes[origin + size : origin + size + self._flank] = BLANK
         tasks += _shards(ChunkReader(store, LABEL_BITS), label_bits)
-        total, done = codes.nbytes + label_bits.nbytes, 0
+        total, done = sum(out.nbytes for _, out, _ in tasks), 0
         threads = _REMOTE_THREADS if isinstance(store.path, Address) else cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="mfdstore-loader") as pool:
             futures = [pool.submit(reader.read_into, out, first, meter) for reader, out, first in tasks]
@@ -203,7 +203,7 @@ class RamLayout:
                     future.result()
                     done += out.nbytes
                     if on_progress is not None:
-                        on_progress("read", done, total)
+                        on_progress("bytes read", done, total)
             finally:
                 for future in futures:
                     future.cancel()
