@@ -1,11 +1,15 @@
-"""From a store into batches, fast: everything is held compact in RAM and cut there by threads.
+"""From a store into batches, fast: from memory, from storage block by block, or on a device.
 
-store ──> ram (codes of both strands, packed labels) ─┐
-sampler (which windows, strand, shift) ───────────────┴─> kernels ──> loader ──> batch ──> a device
+                        ┌─> ram ──> on_device ─┐
+store ──> chunks ───────┤   └─> sharing        ├──> modes ─┐
+                        └─> genome_cache ──> stream ───────┤
+sampling (which windows), sampler (order, draws, shares) ──┴──> loader ──> batches ──> batch ──> expansion
+                                                                   └──> dataset
 """
 
 from mfdstore.loader.batch import Batch
+from mfdstore.loader.dataset import BatchDataset, WindowDataset
 from mfdstore.loader.loader import Loader
 from mfdstore.loader.ram import RamData
 
-__all__ = ["Batch", "Loader", "RamData"]
+__all__ = ["Batch", "BatchDataset", "Loader", "RamData", "WindowDataset"]

@@ -162,6 +162,7 @@ class Loader:
         if rank is not None and world_size is not None:
             check_rank(rank, world_size)
         self._process = os.getpid()
+        self._is_worker = False
         self._rank_of = None if rank is None or world_size is None else (rank, world_size)
         self._sampling = choose_sampling(store, split, rows, sampling)
         self._n_rows = store.n_windows
@@ -249,6 +250,28 @@ class Loader:
         """
         self._next = Progress.from_state(state, self._order_parts(), self._sampling.n_windows)
         self._running, self._given = self._next, 0
+
+    def be_one_of(self, worker: int, n_workers: int) -> None:
+        """Read the share of one of several workers that this process has divided its own share between.
+
+        Raises
+        ------
+        ValueError
+            If there is no such worker.
+        """
+        check_rank(worker, n_workers)
+        rank, world_size = self._place()
+        if not self._is_worker:
+            self._rank_of = rank * n_workers + worker, world_size * n_workers
+        self._is_worker = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to another process without threads and counts; that process is of the same rank."""
+        return {**self.__dict__, "_rank_of": self._place(), "_meter": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._process, self._meter = os.getpid(), Meter()
 
     def __len__(self) -> int:
         """Batches of the epoch that comes next, with those that a loaded state has behind it."""

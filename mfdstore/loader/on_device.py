@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mfdstore.errors import ConfigError
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece
 from mfdstore.loader.ram import RamData
 from mfdstore.loader.stats import Meter
@@ -61,6 +62,21 @@ class DeviceData:
         self._centre = data.centre
         self._codes = torch.from_numpy(data.codes).to(self.device)
         self._bits = torch.from_numpy(data.label_bits).to(self.device)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to go to another process.
+
+        Raises
+        ------
+        ConfigError
+            Always.
+        """
+        raise ConfigError(
+            "mode",
+            found="device, with worker processes",
+            expected="batches that are cut by the process that uses them: the device does what workers would",
+            remedy="Set num_workers=0.",
+        )
 
     @property
     def nbytes(self) -> int:

@@ -64,6 +64,8 @@ class RamData:
         As given, in bp.
     digest
         Of the store's content.
+    store
+        As given.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class RamData:
     centre: NDArray[np.int64]
     flank: int
     digest: str
+    store: Store
     windows_a_piece = _WINDOWS_A_PIECE
     cutters: int | None = None
 
@@ -89,6 +92,7 @@ class RamData:
         on_progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         started = time.perf_counter()
+        self.store = store
         self.flank = flank
         self.digest = store.digest
         self._n_experiments = store.n_experiments

@@ -7,6 +7,7 @@ one removes what killed processes left.
 
 from __future__ import annotations
 
+import copyreg
 import fcntl
 import logging
 import os
@@ -90,6 +91,18 @@ def share_ram(
         raise
     weakref.finalize(data, _leave, descriptor, path, os.getpid())
     return data
+
+
+def _reopen(store: Store, flank: int) -> RamData:
+    return share_ram(store, flank=flank)
+
+
+def _send(data: RamData) -> tuple[Callable[..., RamData], tuple[Store, int]]:
+    return _reopen, (data.store, data.flank)
+
+
+# what goes to other processes is not sent: those hold one copy together
+copyreg.pickle(RamData, _send)
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

@@ -59,6 +59,7 @@ class StreamData:
 
     def __init__(self, store: Store, *, cache_bytes: int = DEFAULT_CACHE, flank: int = DEFAULT_FLANK) -> None:
         self.flank = flank
+        self._cache_bytes = cache_bytes
         self.digest = store.digest
         check_windows(store)
         self._store = store
@@ -66,6 +67,10 @@ class StreamData:
         self._labels = ChunkReader(store, LABEL_BITS)
         self._recycler = Recycler()
         self._genome = GenomeCache(store, cache_bytes)
+
+    def __reduce__(self) -> tuple[Callable[..., StreamData], tuple[Store, int, int]]:
+        """Open anew in another process."""
+        return _reopen, (self._store, self._cache_bytes, self.flank)
 
     @contextmanager
     def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
@@ -188,3 +193,7 @@ def _wait_for(futures: list[Future[None]]) -> None:
         for future in futures:
             future.cancel()
         raise
+
+
+def _reopen(store: Store, cache_bytes: int, flank: int) -> StreamData:
+    return StreamData(store, cache_bytes=cache_bytes, flank=flank)
