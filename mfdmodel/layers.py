@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 
@@ -16,6 +17,45 @@ def convolution(n_in: int, n_out: int, *, kernel: int, dilation: int = 1, bias: 
     """Make a convolution along positions that keeps their number; `kernel` is odd."""
     padding = dilation * (kernel // 2)
     return nn.Conv2d(n_in, n_out, (1, kernel), padding=(0, padding), dilation=(1, dilation), bias=bias)
+
+
+class CodeConvolution(nn.Conv2d):
+    """A convolution along positions over the channels of dinucleotides, that takes codes as well.
+
+    Codes stand for one-hot channels: the weights of the code at each place of the kernel are looked up and summed, as
+    in an embedding, so that the channels (64 bytes a position at float32) are never written. Parameters, and what it
+    computes, are those of the convolution.
+
+    Parameters
+    ----------
+    n_in
+        Channels, one for each code; any code from there on is blank, of no channel.
+    n_out
+        Channels of the output.
+    kernel
+        Positions the convolution sees; odd.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, kernel: int) -> None:
+        super().__init__(n_in, n_out, (1, kernel), padding=(0, kernel // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve channels, shape ``(window, dinucleotide, 1, position)``, or codes, uint8, ``(window, position)``.
+
+        Returns
+        -------
+        Shape ``(window, channel, 1, position)``, channels innermost in memory.
+        """
+        if x.dtype != torch.uint8:
+            return super().forward(x)
+        n_out, n_in, _, kernel = self.weight.shape
+        # for each place of the kernel a row of weights by code, and one of zeros for blank
+        rows = nn.functional.pad(self.weight.squeeze(2).permute(2, 1, 0), (0, 0, 0, 1))
+        codes = nn.functional.pad(x.long().clamp(max=n_in), (kernel // 2, kernel // 2), value=n_in)
+        seen = codes.unfold(1, kernel, 1) + (n_in + 1) * torch.arange(kernel, device=x.device)
+        summed = nn.functional.embedding_bag(seen.flatten(0, 1), rows.flatten(0, 1), mode="sum")
+        out = summed.view(*x.shape, 1, n_out).permute(0, 3, 2, 1)
+        return out if self.bias is None else out + self.bias[:, None, None]
 
 
 def max_pool(width: int) -> nn.MaxPool2d:

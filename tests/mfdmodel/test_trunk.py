@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mfdmodel.config import TrunkConfig, derived_crop
+from mfdmodel.layers import CodeConvolution
 from mfdmodel.trunk import Trunk, dilations, tower_channels
 
 
@@ -104,3 +105,30 @@ def test_norm_gain__is_where_the_spread_of_the_latent_starts() -> None:
         torch.manual_seed(0)
         latents[gain] = Trunk(TrunkConfig(channels=8, norm_gain=gain))(x)
     torch.testing.assert_close(latents[0.2], 0.2 * latents[1.0])
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 15])
+def test_code_convolution__of_codes_is_that_of_channels(kernel: int) -> None:
+    codes = torch.from_numpy(np.random.default_rng(1).integers(0, 17, (5, 40)).astype(np.uint8))
+    one_hot = torch.from_numpy(np.eye(17, dtype=np.float32)[codes][..., :16]).transpose(1, 2)
+    layer = CodeConvolution(16, 7, kernel=kernel)
+    # by torch's own convolution of one dimension
+    expected = torch.nn.functional.conv1d(
+        one_hot, layer.weight.squeeze(2), layer.bias, padding=kernel // 2
+    ).unsqueeze(2)
+    expected.square().sum().backward()
+    wanted = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    got = layer(codes)
+    got.square().sum().backward()
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    for parameter, gradient in zip(layer.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-4)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_trunk__takes_codes_for_channels() -> None:
+    trunk = Trunk(TrunkConfig(channels=24, dilated_blocks=2, latent=16)).eval()
+    codes = torch.from_numpy(np.random.default_rng(2).integers(0, 17, (3, 640)).astype(np.uint8))
+    one_hot = torch.from_numpy(np.eye(17, dtype=np.float32)[codes][..., :16]).transpose(1, 2)
+    torch.testing.assert_close(trunk(codes), trunk(one_hot), rtol=1e-4, atol=1e-5)
