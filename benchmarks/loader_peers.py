@@ -58,7 +58,7 @@ class Scope:
     n_each
         Of them, read by one pass, by the speed of the contestant.
     n_compared
-        Handed over for comparison.
+        Handed over for comparison; as many as a pass reads, if those are fewer.
     batch_sizes
         Timed.
     seconds
@@ -77,9 +77,11 @@ class Scope:
 
 def scope_of(turns: int, *, quick: bool) -> Scope:
     if quick:
-        few = {"fast": 8192, "expanded": 2048, "slow": 512, "slowest": 256}
+        few = {"fast": 8192, "expanded": 2048, "dataset": 512, "tokens": 256, "store": 256, "row": 64}
         return Scope(8192, few, 256, (256,), 0.02, 1)
-    each = {"fast": 131_072, "expanded": 32_768, "slow": 8192, "slowest": 1024}
+    each = {
+        "fast": 131_072, "expanded": 32_768, "dataset": 8192, "tokens": 4096, "store": 1024, "row": 256,
+    }  # fmt: skip
     return Scope(131_072, each, 1024, (1024, 256), 0.5, turns)
 
 
@@ -92,6 +94,7 @@ class Race:
         self.versions: dict[str, tuple[str, dict[str, str]]] = {}
         self.missing: list[tuple[str, str]] = []
         self.stopped: set[str] = set()
+        self.draw = random.Random(0)  # of the order within a turn
         self.started = time.perf_counter()
 
     def give_up(self, what: str, reason: Exception | str) -> None:
@@ -129,13 +132,15 @@ class Race:
             )
             if said["form"] is not None:
                 question = {"do": "hand over", "name": entry.name}
-                amount = {"n_windows": truth.n_windows, "batch_size": truth.batch_size}
+                n_windows = min(truth.n_windows, entry.n_windows)
+                amount = {"n_windows": n_windows, "batch_size": truth.batch_size}
                 try:
                     given = peer.ask(question | amount, TIMEOUT)
                     difference, entry.n_bytes = truth.find_difference(
                         said["form"],
                         Path(given["sequence"]),
                         given["labels"] and Path(given["labels"]),
+                        n_windows=n_windows,
                         sorted_in_batch=said["sorted_in_batch"],
                     )
                 except (PeerError, ValueError) as error:
@@ -149,10 +154,15 @@ class Race:
 
     def turn(self, batch_size: int, seconds: float, *, timed: bool) -> None:
         """Ask every contestant for one turn, each time in another order."""
-        for peer, entry in random.sample(self.entries, len(self.entries)):
+        for peer, entry in self.draw.sample(self.entries, len(self.entries)):
             if entry.name in self.stopped:
                 continue
-            question = {"do": "turn", "name": entry.name, "batch_size": batch_size, "seconds": seconds}
+            question: dict[str, Any] = {
+                "do": "turn",
+                "name": entry.name,
+                "batch_size": batch_size,
+                "seconds": seconds,
+            }
             try:
                 said = peer.ask(question, TIMEOUT)
             except PeerError as error:
@@ -184,9 +194,7 @@ def install(folder: Path) -> tuple[dict[str, Path], list[tuple[str, str]]]:
     return pythons, missing
 
 
-def describe(
-    store: Store, exchange: Exchange, scope: Scope, race: Race, *, n_compared: int, load: float
-) -> list[str]:
+def describe(store: Store, exchange: Exchange, scope: Scope, race: Race, load: float) -> list[str]:
     entries = [entry for _, entry in race.entries]
     missing = [f"- {what}: {reason}" for what, reason in race.missing] or ["All ran."]
     return [
@@ -202,9 +210,9 @@ def describe(
         "",
         *list_passes(entries),
         "",
-        f"Before timing, the first {n_compared:,} windows of each contestant, in batches of {COMPARED_BATCH}, "
-        "were compared with the letters of the FASTA and with the labels: equal in every number (one-hot of bases "
-        "and bytes by the pairs that they make).",
+        f"Before timing, the first {scope.n_compared:,} windows of each contestant, or all that it reads, were "
+        f"compared with the letters of the FASTA and with the labels, in batches of {COMPARED_BATCH}: equal in "
+        "every number (bytes and one-hot of bases by the pairs that they make).",
         "",
         f"Medians of {scope.turns} turns, every contestant in each, in an order drawn for each. A turn is passes "
         f"over the windows until {scope.seconds} s are over; what starts with a pass is within the time. Each "
@@ -253,8 +261,7 @@ def main() -> None:
         genome = read_genome(options.fasta, store)
         folder = Path(name)
         exchange = write_exchange(folder, store, genome, n_windows=scope.n_windows, n_each=scope.n_each)
-        n_compared = min(scope.n_compared, min(exchange.n_each.values()))
-        truth = Truth(exchange, genome, n_compared, COMPARED_BATCH)
+        truth = Truth(exchange, genome, min(scope.n_compared, len(exchange.rows)), COMPARED_BATCH)
         race.note("windows are drawn and written")
         race.compare(race.start(folder, pythons), truth)
         del genome, truth
@@ -263,7 +270,7 @@ def main() -> None:
                 race.turn(batch_size, scope.seconds, timed=turn > 0)
             race.note(f"turn {turn} of {scope.turns}" if turn else "warm")
         entries = [entry for _, entry in race.entries]
-        lines = describe(store, exchange, scope, race, n_compared=n_compared, load=load)
+        lines = describe(store, exchange, scope, race, load)
     for batch_size in scope.batch_sizes:
         lines += [f"## Batches of {batch_size}", ""]
         for kind in KINDS:

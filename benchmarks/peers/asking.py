@@ -67,7 +67,7 @@ class Peer:
         try:
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: it was closed here
             raise PeerError(self._last_word("ended")) from error
 
     def hear(self, timeout: float) -> dict[str, Any]:

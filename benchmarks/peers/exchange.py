@@ -23,7 +23,7 @@ class Exchange:
     positions: int
     n_experiments: int
     n_each: dict[str, int]
-    """Windows that a pass reads, by the speed of the contestant: fast, expanded, slow, slowest."""
+    """Windows that a pass reads, by what the contestant is: the slower, the fewer."""
 
     @property
     def fasta(self) -> Path:

@@ -74,27 +74,28 @@ class Truth:
         self.label_bits = exchange.label_bits[self.windows]
 
     def find_difference(
-        self, form: str, sequence: Path, labels: Path | None, *, sorted_in_batch: bool
+        self, form: str, sequence: Path, labels: Path | None, *, n_windows: int, sorted_in_batch: bool
     ) -> tuple[str | None, int]:
-        """Compare what was handed over.
+        """Compare what was handed over of the first `n_windows`.
 
         Returns
         -------
         The difference in words, `None` if there is none; bytes of a window with its labels.
         """
-        order = np.arange(self.n_windows)
+        order = np.arange(n_windows)
         if sorted_in_batch:
-            for first in range(0, self.n_windows, self.batch_size):
-                these = slice(first, first + self.batch_size)
+            for first in range(0, n_windows, self.batch_size):
+                these = slice(first, min(first + self.batch_size, n_windows))
                 order[these] = first + np.argsort(self.windows[these])
         given = np.load(sequence)
         n_bytes = given.nbytes // len(given)
         codes = FORMS[form](given)
-        if codes.shape != self.codes.shape:
-            return f"sequence of shape {codes.shape}, not {self.codes.shape}", n_bytes
+        expected = n_windows, self.codes.shape[1]
+        if codes.shape != expected:
+            return f"sequence of shape {codes.shape}, not {expected}", n_bytes
         if not np.array_equal(codes, self.codes[order]):
             n_wrong = int((codes != self.codes[order]).any(1).sum())
-            return f"another sequence in {n_wrong} of {self.n_windows} windows", n_bytes
+            return f"another sequence in {n_wrong} of {n_windows} windows", n_bytes
         if labels is not None:
             given = np.load(labels)
             n_bytes += given.nbytes // len(given)

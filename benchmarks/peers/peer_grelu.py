@@ -18,7 +18,7 @@ WORKERS = (0, 2)
 
 
 def prepare(exchange: Exchange) -> list[Contestant]:
-    n_windows = exchange.n_each["slow"]
+    n_windows = exchange.n_each["dataset"]
     held = np.sort(exchange.order[:n_windows])  # 8 kB of labels a window: no more than are read
     chroms, starts = exchange.intervals
     intervals = pd.DataFrame({"chrom": np.array(chroms)[held], "start": starts[held]})

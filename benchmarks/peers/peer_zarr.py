@@ -59,9 +59,9 @@ def prepare(exchange: Exchange) -> list[Contestant]:
             partial(Batches, read), lambda batch: batch,
         )
         for name, labels, speed, read in (
-            ("zarr, one row at a time", "packed labels", "slowest", one_by_one),
-            ("zarr, labels by one index a batch", "packed labels", "slowest", by_index),
-            ("xarray, isel a batch", "labels as bool", "slowest", by_xarray),
+            ("zarr, one row at a time", "packed labels", "row", one_by_one),
+            ("zarr, labels by one index a batch", "packed labels", "row", by_index),
+            ("xarray, isel a batch", "labels as bool", "store", by_xarray),
         )
     ]  # fmt: skip
 
