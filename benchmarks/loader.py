@@ -19,12 +19,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pysam
 import torch
+from fasta_dataset import FastaDataset
 from machine import describe_machine
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from mfdstore.loader import Batch, Loader, RamData
 from mfdstore.sampler import epoch_order
@@ -37,40 +36,16 @@ DATASET_WINDOWS = 16_384
 COMPARED_WINDOWS = 4096
 
 
-class FastaDataset(Dataset[tuple[Tensor, Tensor]]):
-    """One window by pysam, a lookup table and an identity matrix; its labels from packed bits in RAM."""
-
-    def __init__(self, fasta: Path, store: Store, positions: int) -> None:
-        table = store.windows
-        self.fasta_path = str(fasta)
-        self.fasta: pysam.FastaFile | None = None
-        self.chroms = table.chroms
-        self.chrom = table.chrom
-        self.first = table.first_position(positions)
-        self.label_bits = store.label_bits()
-        self.n_experiments = store.n_experiments
-        self.positions = positions
-        self.base = np.full(256, 4, np.int64)
-        for index, base in enumerate("ACGT"):
-            self.base[[ord(base), ord(base.lower())]] = index
-        self.channels = np.zeros((17, 16), np.float32)
-        self.channels[:16] = np.eye(16, dtype=np.float32)
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        if self.fasta is None:  # opened in the worker that reads it
-            self.fasta = pysam.FastaFile(self.fasta_path)
-        first, n_bases = int(self.first[row]), self.positions + 1
-        bases = self.fasta.fetch(self.chroms[self.chrom[row]], max(first, 0), first + n_bases)
-        bases = bases.rjust(n_bases, "N") if first < 0 else bases.ljust(n_bases, "N")
-        index = self.base[np.frombuffer(bases.encode(), np.uint8)]
-        known = (index[:-1] < 4) & (index[1:] < 4)
-        codes = np.where(known, 4 * index[:-1] + index[1:], 16)
-        one_hot = np.ascontiguousarray(self.channels[codes].T)
-        labels = np.unpackbits(self.label_bits[row], count=self.n_experiments).astype(np.float32)
-        return torch.from_numpy(one_hot), torch.from_numpy(labels)
+def typical_dataset(fasta: Path, store: Store) -> FastaDataset:
+    table = store.windows
+    return FastaDataset(
+        fasta,
+        [table.chroms[code] for code in table.chrom.tolist()],
+        table.first_position(DEFAULT_POSITIONS),
+        store.label_bits(),
+        n_experiments=store.n_experiments,
+        positions=DEFAULT_POSITIONS,
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +117,7 @@ def contestants(
     for workers in (0, 2):
         typical = DataLoader(
             # each its own: a FASTA that is open in two processes is read from one place in the file
-            FastaDataset(fasta, store, DEFAULT_POSITIONS),
+            typical_dataset(fasta, store),
             batch_size=batch_size,
             sampler=rows,
             num_workers=workers,
@@ -159,7 +134,7 @@ def dataset_name(workers: int) -> str:
 def compare(store: Store, fasta: Path, data: RamData, order: NDArray[np.int64]) -> int:
     """Stop unless both give the same tensors for the same windows."""
     rows = order[:COMPARED_WINDOWS]
-    typical = DataLoader(FastaDataset(fasta, store, DEFAULT_POSITIONS), batch_size=256, sampler=rows.tolist())
+    typical = DataLoader(typical_dataset(fasta, store), batch_size=256, sampler=rows.tolist())
     ours = Loader(store, rows=rows, batch_size=256, data=data)
     for (one_hot, labels), batch in zip(typical, ours, strict=True):
         same = torch.equal(one_hot, batch.one_hot()) and torch.equal(
