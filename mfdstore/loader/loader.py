@@ -343,14 +343,15 @@ class Loader:
                 for _ in range(n_batches):
                     asked = time.perf_counter()
                     batch = next(batches, None)
-                    if batch is None or len(batch[0]) < self._batch_size:
-                        batch = self._fill_up(batch, len(views)) if self._pad else batch
+                    filled = self._pad and (batch is None or len(batch[0]) < self._batch_size)
+                    if filled:
+                        batch = self._fill_up(batch, len(views))
                     assert batch is not None
                     now = time.perf_counter()
                     if self._running is start:
                         self._given += 1
                     self._meter.add_batch(
-                        int(batch[0].mask.sum()) if self._pad else len(batch[0]),
+                        int(batch[0].mask.sum()) if filled else len(batch[0]),
                         wait=now - asked,
                         seconds=now - last,
                     )

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 Work = Literal["read", "decode", "gather"]
@@ -63,32 +63,36 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sums = LoaderStats()
-        self.warned = False
+        self._batches = self._windows = self._n_bytes = 0
+        self._seconds = self._wait = 0.0
+        self._work: dict[Work, float] = {"read": 0.0, "decode": 0.0, "gather": 0.0}
+        self._warned = False
 
     def sums(self) -> LoaderStats:
         """Give the sums so far."""
-        return self._sums
+        with self._lock:
+            return LoaderStats(
+                batches=self._batches,
+                windows=self._windows,
+                seconds=self._seconds,
+                wait=self._wait,
+                n_bytes=self._n_bytes,
+                **self._work,
+            )
 
     def add_work(self, work: Work, seconds: float, n_bytes: int = 0) -> None:
         """Count what a thread did."""
         with self._lock:
-            now = self._sums
-            self._sums = replace(
-                now, **{work: getattr(now, work) + seconds, "n_bytes": now.n_bytes + n_bytes}
-            )
+            self._work[work] += seconds
+            self._n_bytes += n_bytes
 
     def add_batch(self, windows: int, *, wait: float, seconds: float) -> None:
         """Count a batch that was handed over, and the time since the one before it."""
         with self._lock:
-            now = self._sums
-            self._sums = replace(
-                now,
-                batches=now.batches + 1,
-                windows=now.windows + windows,
-                wait=now.wait + wait,
-                seconds=now.seconds + seconds,
-            )
+            self._batches += 1
+            self._windows += windows
+            self._wait += wait
+            self._seconds += seconds
 
     @contextmanager
     def timing(self, work: Work) -> Iterator[None]:
@@ -101,12 +105,7 @@ class Meter:
 
     def storage_is_slow(self) -> bool:
         """Say once, of a loader that reads while it is used, that its consumer waits most of the time for storage."""
-        now = self._sums
-        slow = (
-            not self.warned
-            and now.seconds > _LEAST_SECONDS
-            and now.waiting_share > _SLOW
-            and now.read > now.decode + now.gather
-        )
-        self.warned = self.warned or slow
-        return slow
+        if self._warned or self._seconds < _LEAST_SECONDS or self._wait < _SLOW * self._seconds:
+            return False
+        self._warned = self._work["read"] > self._work["decode"] + self._work["gather"]
+        return self._warned
