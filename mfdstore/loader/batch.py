@@ -64,11 +64,6 @@ class Batch:
         """Give some of the windows, in the same memory."""
         return Batch(self.codes[start:stop], self.label_bits[start:stop], self.window[start:stop])
 
-    def divided(self, size: int) -> list[Batch]:
-        """Give all windows, `size` at a time, in the same memory; the last batch may have fewer."""
-        parts = (tensor.split(size) for tensor in (self.codes, self.label_bits, self.window))
-        return list(map(Batch, *parts))
-
     def followed_by(self, other: Batch) -> Batch:
         """Give the windows of both, in memory of their own."""
         return Batch(

@@ -43,8 +43,8 @@ def as_batches(pieces: Iterator[CutPiece], batch_size: int) -> Iterator[tuple[Ba
                 continue
             yield rest
             rest = None
-        parts = (view.part(first, len(rows)) if first else view for view in whole)
-        for part in zip(*(view.divided(batch_size) for view in parts), strict=True):
+        for start in range(first, len(rows), batch_size):
+            part = tuple(view.part(start, start + batch_size) for view in whole)
             if len(part[0]) < batch_size:
                 rest = part
             else:

@@ -68,8 +68,10 @@ def test_state__each_window_once_over_any_numbers_of_processes(
             states.append(json.dumps(loader.state_dict()))
         assert len(set(states)) == 1
         state = json.loads(states[0])
+        if state["epoch"] == 1:
+            break  # that was all of it, and the state is that of the next epoch's start
     world_size, batch_size = last
-    for rank in range(world_size):
+    for rank in range(world_size if state["epoch"] == 0 else 0):
         loader = Loader(store, batch_size=batch_size, rank=rank, world_size=world_size, **options)
         loader.load_state_dict(state)
         for batch in loader:
