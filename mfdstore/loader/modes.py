@@ -27,6 +27,8 @@ MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 _SHARE: Final = 0.6
 """Of the memory that is available: the rest is the model's, and other programs'."""
+_STREAM_SHARE: Final = 0.25
+"""Of the memory that is available, where a store is streamed; it is taken as chunks of the sequence are read."""
 _DEVICE_SHARE: Final = 0.4
 """Of the device's free memory."""
 _LEAST_CACHE: Final = 1 << 26
@@ -55,7 +57,8 @@ def open_content(
     positions, max_shift
         Of the windows that will be read, at most.
     memory
-        That may be taken, in bytes; `None` for what `choose_mode` says.
+        That may be taken, in bytes; `None` for what `choose_mode` says, and a quarter of the memory available where
+        a store is streamed.
     device
         That the batches are used on.
     shared
@@ -79,8 +82,9 @@ def open_content(
     log.info("%s is read by mode %s", store.path, chosen)
     if chosen == "stream":
         available = available_memory()
-        budget = memory or (DEFAULT_CACHE if available is None else min(DEFAULT_CACHE, available // 4))
-        return StreamData(store, cache_bytes=max(_LEAST_CACHE, budget // 2), flank=flank)
+        budget = memory or (DEFAULT_CACHE if available is None else int(_STREAM_SHARE * available))
+        # the rest is for the pools
+        return StreamData(store, cache_bytes=max(_LEAST_CACHE, budget * 3 // 4), flank=flank)
     if chosen == "device":
         if device is None:
             raise ConfigError(
