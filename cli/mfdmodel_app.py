@@ -93,7 +93,8 @@ LoaderMemory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Most memory for the store, such as 4GB. Default: 60% of what is free; a quarter of it where a store is streamed.",
+        help="Most memory for the store, such as 4GB. Default: 60% of what is free; a quarter of it where a store is "
+        "streamed.",
         rich_help_panel="Computing",
     ),
 ]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,15 +20,17 @@ THREADS = (1, 2)
 
 
 class Expanded:
-    """Batches expanded to float32, each into the memory of the one before."""
+    """Batches expanded to float32, each into the memory of the one before, on as many threads as they are cut by."""
 
-    def __init__(self, loader: Loader, n_experiments: int) -> None:
+    def __init__(self, loader: Loader, n_experiments: int, threads: int) -> None:
         self.loader = loader
+        self.threads = threads
         self.n_experiments = n_experiments
         self.one_hot: Tensor | None = None
         self.labels: Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        torch.set_num_threads(self.threads)
         for batch in self.loader:
             if self.one_hot is None or self.labels is None:
                 self.one_hot, self.labels = batch.one_hot(), batch.labels(self.n_experiments)
@@ -52,7 +55,7 @@ def prepare(exchange: Exchange) -> list[Contestant]:
         return Loader(store, rows=exchange.rows[windows], batch_size=batch_size, threads=threads, data=data)
 
     def expanded(windows: NDArray[np.int64], batch_size: int, *, threads: int) -> Expanded:
-        return Expanded(compact(windows, batch_size, threads=threads), store.n_experiments)
+        return Expanded(compact(windows, batch_size, threads=threads), store.n_experiments, threads)
 
     augments = "strand, shift"
     return [
