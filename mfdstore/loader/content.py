@@ -118,8 +118,8 @@ def check_windows(store: Store) -> None:
     """
     table = store.windows
     sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
-    size = np.array([sizes.get(chrom, -1) for chrom in table.chroms], np.int64)
-    outside = (table.start < 0) | (table.end > size[table.chrom])
+    last = np.array([sizes.get(chrom, -1) - table.bin_size for chrom in table.chroms], np.int32)
+    outside = (table.start < 0) | (table.start > last[table.chrom])
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         chrom = table.chroms[table.chrom[row]]

@@ -101,10 +101,12 @@ class BlockShuffle:
         self, tickets: NDArray[np.int64], *, seed: int, epoch: int, n_rows: int, block: int, pool: int
     ) -> None:
         self._tickets = sorted_by_row(tickets, n_rows)
-        number = (self._tickets % n_rows) // block
-        first = np.flatnonzero(np.diff(number, prepend=-1))
-        size = np.diff(first, append=len(number))
-        turn = np.argsort(draw(key_of(seed, epoch, BLOCKS), number[first]))
+        repeated = len(self._tickets) > 0 and int(self._tickets.max()) >= n_rows
+        rows = self._tickets % n_rows if repeated else self._tickets
+        first = np.searchsorted(rows, np.arange(0, n_rows + block, block))
+        size = np.diff(first)
+        number = np.flatnonzero(size)
+        turn = number[np.argsort(draw(key_of(seed, epoch, BLOCKS), number))]
         self._first, self._size = first[turn], size[turn]
         self._a_pool = max(1, pool // block)
         self._key = key_of(seed, epoch, POOLS)
@@ -146,6 +148,8 @@ def tickets_of(rows: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
     -------
     Row plus `n_rows` for each time that it came before, shape ``(window,)``.
     """
+    if _ascends(rows):
+        return rows
     turn = np.argsort(rows, kind="stable")
     ordered = rows[turn]
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
@@ -159,6 +163,10 @@ def tickets_of(rows: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
 
 def sorted_by_row(tickets: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
     """Sort tickets by their rows, the readings of one window in their order."""
-    if len(tickets) == 0 or (tickets[-1] < n_rows and (np.diff(tickets) > 0).all()):
+    if len(tickets) == 0 or (tickets[-1] < n_rows and _ascends(tickets)):
         return tickets
     return tickets[np.lexsort((tickets, tickets % n_rows))]
+
+
+def _ascends(numbers: NDArray[np.int64]) -> bool:
+    return bool((numbers[1:] > numbers[:-1]).all())
