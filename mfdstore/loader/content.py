@@ -15,6 +15,7 @@ from torch import Tensor
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
+from mfdstore.opening import damaged
 from mfdstore.schema import n_bytes
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def check_windows(store: Store) -> None:
         If there is one.
     """
     table = store.windows
+    if len(table) != store.n_windows:
+        raise damaged(store.path, f"{len(table)} windows instead of {store.n_windows}")
     sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
     last = np.array([sizes.get(chrom, -1) - table.bin_size for chrom in table.chroms], np.int32)
     outside = (table.start < 0) | (table.start > last[table.chrom])

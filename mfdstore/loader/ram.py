@@ -194,10 +194,10 @@ class RamLayout:
         tasks: list[tuple[ChunkReader, NDArray[np.uint8], int]] = []
         codes[: self._flank] = BLANK
         for code, size, origin in zip(self._used, self._sizes, self._origins.tolist(), strict=False):
-            reader = ChunkReader(store, f"{SEQUENCE}/{store.windows.chroms[code]}")
+            reader = ChunkReader(store, f"{SEQUENCE}/{store.windows.chroms[code]}", (size,))
             tasks += _shards(reader, codes[origin : origin + size])
             codes[origin + size : origin + size + self._flank] = BLANK
-        tasks += _shards(ChunkReader(store, LABEL_BITS), label_bits)
+        tasks += _shards(ChunkReader(store, LABEL_BITS, self.labels_shape), label_bits)
         total, done = sum(out.nbytes for _, out, _ in tasks), 0
         threads = _REMOTE_THREADS if isinstance(store.path, Address) else cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="mfdstore-loader") as pool:

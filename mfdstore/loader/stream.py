@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdstore.errors import RemoteError, StoreError
 from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
@@ -64,7 +65,7 @@ class StreamData:
         check_windows(store)
         self._store = store
         self._windows = store.windows
-        self._labels = ChunkReader(store, LABEL_BITS)
+        self._labels = ChunkReader(store, LABEL_BITS, (store.n_windows, n_bytes(store.n_experiments)))
         self._recycler = Recycler()
         self._genome = GenomeCache(store, cache_bytes)
 
@@ -110,11 +111,17 @@ class StreamData:
             partial(self._cut_block, work, begin, end, meter, stop)
             for begin, end in _spans(work.rows // self._labels.rows_per_chunk)
         )
-        if pool is None:
-            for task in tasks:
-                task()
-        else:
-            _wait_for([pool.submit(task) for task in tasks])
+        try:
+            if pool is None:
+                for task in tasks:
+                    task()
+            else:
+                _wait_for([pool.submit(task) for task in tasks])
+        except RemoteError:
+            raise
+        except StoreError:
+            self._store.check_same()  # a chunk may be lost because another store is being put there
+            raise
         # chunks of another store that took the name would fit as well
         self._store.check_same()
         return cut
