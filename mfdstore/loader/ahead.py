@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
 
-def in_order(tasks: Iterator[Callable[[], T]], *, threads: int, ahead: int) -> Iterator[T]:
+PREFIX: Final = "mfdstore-loader"
+"""Of the names of all threads of a loader."""
+
+
+def in_order(
+    tasks: Iterator[Callable[[], T]], *, threads: int, ahead: int, stop: threading.Event
+) -> Iterator[T]:
     """Give the results of tasks in their order; some are done or under way while one is used.
 
     The threads live while the iterator does: they are gone when it is exhausted, closed or dropped. What fails in a
@@ -24,20 +31,27 @@ def in_order(tasks: Iterator[Callable[[], T]], *, threads: int, ahead: int) -> I
         That do them; 0 to do each when it is asked for.
     ahead
         Results that are held or under way while one is used.
+    stop
+        Set when nobody wants results any more, before the threads are waited for.
     """
     if threads == 0:
         for task in tasks:
             yield task()
         return
     pending: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="mfdstore-loader") as pool:
-        try:
-            for task in tasks:
-                pending.append(pool.submit(task))
-                if len(pending) > ahead:
-                    yield pending.popleft().result()
-            while pending:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=PREFIX)
+    try:
+        for task in tasks:
+            pending.append(pool.submit(task))
+            if len(pending) > ahead:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=may_wait(), cancel_futures=True)
+
+
+def may_wait() -> bool:
+    """Tell whether this thread may wait for those of a loader: one of them may be told to, by a garbage collection."""
+    return not threading.current_thread().name.startswith(PREFIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -77,8 +78,10 @@ class Content(Protocol):
         """How many pieces are best cut side by side; `None` for as many as there are threads."""
         ...
 
-    def open(self, threads: int, meter: Meter) -> AbstractContextManager[Callable[[Piece], Cut]]:
-        """Give what cuts pieces, from any thread, until the context ends."""
+    def open(
+        self, threads: int, meter: Meter, stop: threading.Event
+    ) -> AbstractContextManager[Callable[[Piece], Cut]]:
+        """Give what cuts pieces, from any thread, until the context ends; once `stop` is set nobody wants them."""
         ...
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -84,7 +84,7 @@ class DeviceData:
         return self._codes.nbytes + self._bits.nbytes
 
     @contextmanager
-    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+    def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces; a GPU works on while the caller goes on."""
         lock = threading.Lock()
 

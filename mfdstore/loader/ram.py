@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,7 +121,7 @@ class RamData:
         return self.codes.nbytes + self.label_bits.nbytes + self.centre.nbytes
 
     @contextmanager
-    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+    def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces, from any thread."""
 
         def cut(piece: Piece) -> Cut:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.errors import RemoteError, StoreError
+from mfdstore.loader.ahead import PREFIX, may_wait
 from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
@@ -74,21 +75,20 @@ class StreamData:
         return _reopen, (self._store, self._cache_bytes, self.flank)
 
     @contextmanager
-    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+    def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces, from any thread; blocks are read by threads of their own."""
         remote = isinstance(self._store.path, Address)
         if threads == 0:
-            yield lambda piece: self._cut(piece, None, meter, threading.Event())
+            yield lambda piece: self._cut(piece, None, meter, stop)
             return
         readers = max(threads, REMOTE_READERS) if remote else threads
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(readers, thread_name_prefix="mfdstore-loader-read")
+        pool = ThreadPoolExecutor(readers, thread_name_prefix=f"{PREFIX}-read")
         try:
             yield lambda piece: self._cut(piece, pool, meter, stop)
         finally:
             stop.set()
             # what is asked of a server may take long: nobody waits for it
-            pool.shutdown(wait=not remote, cancel_futures=True)
+            pool.shutdown(wait=not remote and may_wait(), cancel_futures=True)
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read packed labels of some windows, shape ``(window, label_byte)``."""
