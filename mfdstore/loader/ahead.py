@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
+
+from mfdstore.loader.threads import end_threads, start_threads
 
 T = TypeVar("T")
 
 
-PREFIX: Final = "mfdstore-loader"
-"""Of the names of all threads of a loader."""
-
-
 def in_order(
-    tasks: Iterator[Callable[[], T]], *, threads: int, ahead: int, stop: threading.Event
+    tasks: Iterator[Callable[[], T]], *, threads: int, ahead: int, stop: threading.Event, leave: bool
 ) -> Iterator[T]:
     """Give the results of tasks in their order; some are done or under way while one is used.
 
@@ -33,13 +31,15 @@ def in_order(
         Results that are held or under way while one is used.
     stop
         Set when nobody wants results any more, before the threads are waited for.
+    leave
+        Whether they are not (`start_threads`).
     """
     if threads == 0:
         for task in tasks:
             yield task()
         return
     pending: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix=PREFIX)
+    pool = start_threads(threads, "cut", leave=leave)
     try:
         for task in tasks:
             pending.append(pool.submit(task))
@@ -49,9 +49,4 @@ def in_order(
             yield pending.popleft().result()
     finally:
         stop.set()
-        pool.shutdown(wait=may_wait(), cancel_futures=True)
-
-
-def may_wait() -> bool:
-    """Tell whether this thread may wait for those of a loader: one of them may be told to, by a garbage collection."""
-    return not threading.current_thread().name.startswith(PREFIX)
+        end_threads(pool)

@@ -78,6 +78,11 @@ class Content(Protocol):
         """How many pieces are best cut side by side; `None` for as many as there are threads."""
         ...
 
+    @property
+    def leave(self) -> bool:
+        """Whether threads that cut are left to themselves when nobody wants what they do (`start_threads`)."""
+        ...
+
     def open(
         self, threads: int, meter: Meter, stop: threading.Event
     ) -> AbstractContextManager[Callable[[Piece], Cut]]:

@@ -342,7 +342,7 @@ class Loader:
                 for piece in pieces(share, borders=order.borders, size=a_piece)
             )
             with closing(  # type: ignore[type-var]
-                in_order(tasks, threads=cutters, ahead=ahead, stop=stop)
+                in_order(tasks, threads=cutters, ahead=ahead, stop=stop, leave=self._data.leave)
             ) as results:
                 batches = as_batches(results, self._batch_size)
                 for _ in range(n_batches):

@@ -46,6 +46,7 @@ class DeviceData:
 
     windows_a_piece = _WINDOWS_A_PIECE
     cutters: int | None = 1
+    leave = False
 
     def __init__(
         self,

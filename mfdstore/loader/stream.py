@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.errors import RemoteError, StoreError
-from mfdstore.loader.ahead import PREFIX, may_wait
 from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
 from mfdstore.loader.kernels import copy_rows, cut_windows
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
+from mfdstore.loader.threads import end_threads, start_threads
 from mfdstore.places.address import Address
 from mfdstore.schema import LABEL_BITS, n_bytes
 
@@ -63,6 +63,7 @@ class StreamData:
         self.flank = flank
         self._cache_bytes = cache_bytes
         self.digest = store.digest
+        self.leave = isinstance(store.path, Address)
         check_windows(store)
         self._store = store
         self._windows = store.windows
@@ -77,18 +78,16 @@ class StreamData:
     @contextmanager
     def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces, from any thread; blocks are read by threads of their own."""
-        remote = isinstance(self._store.path, Address)
         if threads == 0:
             yield lambda piece: self._cut(piece, None, meter, stop)
             return
-        readers = max(threads, REMOTE_READERS) if remote else threads
-        pool = ThreadPoolExecutor(readers, thread_name_prefix=f"{PREFIX}-read")
+        readers = max(threads, REMOTE_READERS) if self.leave else threads
+        pool = start_threads(readers, "read", leave=self.leave)
         try:
             yield lambda piece: self._cut(piece, pool, meter, stop)
         finally:
             stop.set()
-            # what is asked of a server may take long: nobody waits for it
-            pool.shutdown(wait=not remote and may_wait(), cancel_futures=True)
+            end_threads(pool)
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read packed labels of some windows, shape ``(window, label_byte)``."""
@@ -98,7 +97,7 @@ class StreamData:
             self._copy_labels(rows[turn[begin:end]], turn[begin:end], bits, Meter())
         return bits
 
-    def _cut(self, piece: Piece, pool: ThreadPoolExecutor | None, meter: Meter, stop: threading.Event) -> Cut:
+    def _cut(self, piece: Piece, pool: Executor | None, meter: Meter, stop: threading.Event) -> Cut:
         cut = empty_cut(
             len(piece.rows),
             positions=piece.positions,
@@ -149,6 +148,8 @@ class StreamData:
         inner = slice(*np.searchsorted(work.far, (begin + 1, end)).tolist())
         borders = [begin, *work.far[inner].tolist(), end]
         for one, other in pairwise(borders):
+            if stop.is_set():
+                return
             first = work.first[one:other]
             start = int(first.min())
             source, offset = self._genome.stretch(
