@@ -142,11 +142,16 @@ def test_loader__names_what_is_damaged_at_once(copy: Path, damage: str, file: st
     store = Store(copy)
     array = file.partition("/c/")[0]
     for mode, threads in (("ram", 2), ("stream", 0), ("stream", 1), ("stream", 3)):
-        started = time.monotonic()
-        with pytest.raises(StoreError, match=rf"array {array} with a damaged chunk \({file}{why}") as raised:
-            all_batches(store, mode, threads)  # type: ignore[arg-type]
-        assert time.monotonic() - started < 1
-        assert not loader_threads()
+        took = []
+        while min(took, default=1) >= 1 and len(took) < 3:  # another program may have had the processor
+            started = time.monotonic()
+            with pytest.raises(
+                StoreError, match=rf"array {array} with a damaged chunk \({file}{why}"
+            ) as raised:
+                all_batches(store, mode, threads)  # type: ignore[arg-type]
+            took.append(time.monotonic() - started)
+            assert not loader_threads()
+        assert min(took) < 1
         assert str(raised.value).startswith(str(copy))
         assert "\n" not in str(raised.value)
         assert "--repair" in raised.value.remedy
@@ -293,14 +298,13 @@ def test_stream__who_leaves_does_not_wait_for_what_was_planned(
     next(iterator)
     slow_down(monkeypatch, 0.05)
     iterator = iter(loader)
-    timer = threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,))
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
     timer.start()
+    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         next(iterator)
-    started = time.monotonic()
-    del iterator
-    assert wait_until(lambda: not loader_threads())
-    assert time.monotonic() - started < 0.5
+    assert not loader_threads()
+    assert time.monotonic() - started < 1
 
 
 def test_stream__a_garbage_collection_in_a_thread_may_end_its_iterator(
