@@ -382,8 +382,8 @@ def test_program__ends_at_once_when_it_is_interrupted(
     time.sleep(0.1)
     started = time.monotonic()
     running.signal(signal.SIGINT)
-    assert running.wait(seconds=3) == -signal.SIGINT
-    assert time.monotonic() - started < 2
+    assert running.wait(seconds=10) == -signal.SIGINT
+    assert time.monotonic() - started < 5
     assert running.err.rstrip().endswith("KeyboardInterrupt")
     assert running.err.count("Traceback") == 1
 
@@ -394,7 +394,7 @@ def test_program__ends_at_once_when_it_leaves_an_iterator(
 ) -> None:
     running = programs.start(PROGRAM, large_store.path, mode, "exit")
     running.line()
-    assert running.wait(seconds=3) == 3
+    assert running.wait(seconds=10) == 3
     assert running.err == ""
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import gc
+import json
 import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from mfdstore.errors import StoreError
 from mfdstore.loader import Loader, RamData
-from mfdstore.loader.sharing import share_ram
+from mfdstore.loader.sharing import MEMORY_FOLDER, share_ram
 from mfdstore.store import Store
 from tests.mfdstore.loader.programs import Programs, Running
 from tests.mfdstore.loader.watching import assert_equal, descriptors, wait_until
@@ -66,7 +68,7 @@ def share(programs: Programs, store: Any, folder: Path) -> Callable[[str], Runni
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """List what this process reads of stores."""
     plain, read = Store.part, list[str]()
 
@@ -75,7 +77,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return plain(self, name, start, length)
 
     monkeypatch.setattr(Store, "part", part)
-    yield read
+    return read
 
 
 def only_file(folder: Path) -> Path:
@@ -84,8 +86,6 @@ def only_file(folder: Path) -> Path:
 
 
 def told(running: Running, line: int = 0) -> tuple[int, str]:
-    import json
-
     n_parts, digest = json.loads(running.line(line))
     return n_parts, digest
 
@@ -97,6 +97,16 @@ def test_share_ram__is_what_ram_data_is(store: Any, folder: Path) -> None:
     np.testing.assert_array_equal(data.label_bits, alone.label_bits)
     options: dict[str, Any] = {"batch_size": 32, "positions": 300, "shuffle": True, "strand": "random"}
     assert_equal(Loader(store, data=data, **options), Loader(store, data=alone, **options))
+
+
+def test_share_ram__is_in_a_folder_that_is_memory(store: Any) -> None:
+    name = f"mfdstore-{os.getuid()}-{store.digest[:32]}-8200"
+    data = share_ram(store, flank=8200)
+    in_memory = MEMORY_FOLDER / name
+    assert in_memory.exists() == MEMORY_FOLDER.is_dir()
+    del data
+    gc.collect()
+    assert not in_memory.exists()
 
 
 def test_share_ram__the_second_does_not_read(store: Any, folder: Path, parts: list[str]) -> None:
@@ -213,9 +223,9 @@ def test_share_ram__an_interrupt_while_it_waits_or_fills_leaves_nothing(
     waiting = share("")
     assert not wait_until(lambda: waiting.ended() is not None, 0.2)
     waiting.signal(signal.SIGINT)
-    assert waiting.wait(2) == -signal.SIGINT
+    assert waiting.wait(10) == -signal.SIGINT
     filling.signal(signal.SIGINT)
-    assert filling.wait(2) == -signal.SIGINT
+    assert filling.wait(10) == -signal.SIGINT
     assert not list(folder.iterdir())
 
 
@@ -228,8 +238,6 @@ def test_share_ram__a_fork_that_ends_takes_nothing_away(
 
 
 def test_share_ram__a_damaged_store_leaves_no_copy(store: Any, tmp_path: Path, folder: Path) -> None:
-    import shutil
-
     path = Path(shutil.copytree(store.path, tmp_path / "copy.zarr"))
     (path / "sequence/chrX/c/0").unlink()
     before = descriptors()
@@ -237,6 +245,7 @@ def test_share_ram__a_damaged_store_leaves_no_copy(store: Any, tmp_path: Path, f
         with pytest.raises(StoreError, match=r"array sequence/chrX with a damaged chunk"):
             share_ram(Store(path), folder=folder)
     assert not list(folder.iterdir())
+    gc.collect()
     assert descriptors() == before
 
 
@@ -319,7 +328,7 @@ def test_share_ram__refuses_what_is_no_file(store: Any, folder: Path, kind: str)
         name.mkdir()
     else:
         os.mkfifo(name)
-    with pytest.raises(StoreError, match="cannot be opened|no file of this user"):
+    with pytest.raises(StoreError, match=r"cannot be opened|no file of this user"):
         share_ram(store, folder=folder)
     other = share_ram(store, folder=folder, flank=9000)
     assert name.exists()
