@@ -136,6 +136,24 @@ def read_index(content: bytes | memoryview, counts: Shape) -> NDArray[np.uint64]
     return entries.astype(np.uint64).reshape(*counts, 2)
 
 
+def frame_size(packed: bytes) -> int | None:
+    """Tell how many bytes a chunk has when it is unpacked, by the head of its zstd frame (RFC 8878, 3.1.1.1).
+
+    Returns
+    -------
+    `None` where the head does not say, or is none.
+    """
+    if len(packed) < 5:
+        return None
+    descriptor = packed[4]
+    single = descriptor >> 5 & 1  # a frame of one segment has no size of a window
+    at = 6 - single + (0, 1, 2, 4)[descriptor & 3]
+    width = (single, 2, 4, 8)[descriptor >> 6]
+    if not width or len(packed) < at + width:
+        return None
+    return int.from_bytes(packed[at : at + width], "little") + (256 if width == 2 else 0)
+
+
 def checked(content: memoryview) -> bytes:
     """Give what lies before a checksum, if it is of that.
 

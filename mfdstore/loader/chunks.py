@@ -5,6 +5,8 @@ A shard's index is read once and kept: 512 bytes for each of the labels, 256 for
 
 from __future__ import annotations
 
+import errno
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from mfdstore.errors import StoreError
 from mfdstore.loader.stats import Meter
 from mfdstore.opening import damaged
-from mfdstore.shard_bytes import checked, read_index
+from mfdstore.shard_bytes import checked, frame_size, read_index
 
 if TYPE_CHECKING:
     from mfdstore.store import Store
@@ -33,6 +35,8 @@ class ChunkReader:
         That holds it.
     name
         Of the array.
+    shape
+        That it should have: whoever cuts what is read relies on it.
 
     Raises
     ------
@@ -40,7 +44,7 @@ class ChunkReader:
         If there is no such array, or it is not packed as docs/format.md says.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, shape: tuple[int, ...]) -> None:
         array = store.array(name)
         self._store = store
         self._name = name
@@ -54,6 +58,8 @@ class ChunkReader:
             raise damaged(
                 store.path, f"array {name} that is packed otherwise ({', '.join(inner) or 'no shards'})"
             )
+        if array.shape != shape:
+            raise damaged(store.path, f"array {name} of shape {array.shape} instead of {shape}")
         self.n_rows: int = array.shape[0]
         self.rows_per_chunk: int = array.chunks[0]
         self.n_chunks = -(-self.n_rows // self.rows_per_chunk)
@@ -123,6 +129,10 @@ class ChunkReader:
         if codec is None:
             codec = self._codecs.zstd = Zstd()
         held = checked(packed)
+        size = self.rows_per_chunk * math.prod(self._width)
+        # of less the codec would leave the rest of the memory as it was
+        if frame_size(held) != size:
+            raise ValueError(f"{frame_size(held)} bytes unpacked instead of {size}")
         if len(rows) == self.rows_per_chunk:
             codec.decode(held, out=rows)
             return
@@ -153,7 +163,9 @@ class ChunkReader:
         except FileNotFoundError as error:
             raise self._damaged(shard, None, f"no {file}") from error
         except OSError as error:
-            raise self._damaged(shard, None, str(error)) from error
+            # of a file that has fewer bytes than its index the last ones are no place to go to
+            why = "too short" if error.errno == errno.EINVAL else error.strerror or str(error)
+            raise self._damaged(shard, None, why) from error
 
     def _file(self, shard: int) -> str:
         return "/".join([self._name, "c", str(shard), *("0" for _ in self._width)])

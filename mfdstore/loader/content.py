@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
+from mfdstore.opening import damaged
 from mfdstore.schema import n_bytes
 
 if TYPE_CHECKING:
@@ -76,8 +78,15 @@ class Content(Protocol):
         """How many pieces are best cut side by side; `None` for as many as there are threads."""
         ...
 
-    def open(self, threads: int, meter: Meter) -> AbstractContextManager[Callable[[Piece], Cut]]:
-        """Give what cuts pieces, from any thread, until the context ends."""
+    @property
+    def leave(self) -> bool:
+        """Whether threads that cut are left to themselves when nobody wants what they do (`start_threads`)."""
+        ...
+
+    def open(
+        self, threads: int, meter: Meter, stop: threading.Event
+    ) -> AbstractContextManager[Callable[[Piece], Cut]]:
+        """Give what cuts pieces, from any thread, until the context ends; once `stop` is set nobody wants them."""
         ...
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -117,6 +126,8 @@ def check_windows(store: Store) -> None:
         If there is one.
     """
     table = store.windows
+    if len(table) != store.n_windows:
+        raise damaged(store.path, f"{len(table)} windows instead of {store.n_windows}")
     sizes = dict(zip(store.chroms, store.chrom_sizes, strict=True))
     last = np.array([sizes.get(chrom, -1) - table.bin_size for chrom in table.chroms], np.int32)
     outside = (table.start < 0) | (table.start > last[table.chrom])

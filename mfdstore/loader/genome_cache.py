@@ -91,7 +91,7 @@ class GenomeCache:
             reader = self._readers.get(chrom)
         if reader is None:
             # another thread may make one too: they are alike
-            reader = ChunkReader(self._store, f"{SEQUENCE}/{chrom}")
+            reader = ChunkReader(self._store, f"{SEQUENCE}/{chrom}", (self._sizes[chrom],))
             with self._lock:
                 reader = self._readers.setdefault(chrom, reader)
         return reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -28,7 +29,7 @@ from mfdstore.loader.stream import StreamData
 from mfdstore.sampler.dealing import Stretches, check_rank, pieces, take
 from mfdstore.sampler.draws import Augmentation, draw_augmentation
 from mfdstore.sampler.order import SHUFFLES, AsGiven, BlockShuffle, FullShuffle, Order, Shuffle
-from mfdstore.schema import DEFAULT_POSITIONS, Split
+from mfdstore.schema import DEFAULT_POSITIONS, Split, n_bytes
 
 if TYPE_CHECKING:
     from mfdstore.store import Store
@@ -166,6 +167,7 @@ class Loader:
         self._rank_of = None if rank is None or world_size is None else (rank, world_size)
         self._sampling = choose_sampling(store, split, rows, sampling)
         self._n_rows = store.n_windows
+        self._label_bytes = n_bytes(store.n_experiments)
         self._digest = store.digest
         self._batch_size, self._positions = batch_size, positions
         self._strand: Strand = strand
@@ -333,14 +335,18 @@ class Loader:
         if cutters == 0:
             ahead = 0
         last = time.perf_counter()
-        with self._data.open(self._threads, self._meter) as cut:
+        stop = threading.Event()
+        with self._data.open(self._threads, self._meter, stop) as cut:
             tasks = (
                 partial(self._cut, cut, order, piece, start.epoch, views)
                 for piece in pieces(share, borders=order.borders, size=a_piece)
             )
-            with closing(in_order(tasks, threads=cutters, ahead=ahead)) as results:  # type: ignore[type-var]
+            with closing(  # type: ignore[type-var]
+                in_order(tasks, threads=cutters, ahead=ahead, stop=stop, leave=self._data.leave)
+            ) as results:
                 batches = as_batches(results, self._batch_size)
                 for _ in range(n_batches):
+                    check_process(self._process)  # it may have been forked since the last one
                     asked = time.perf_counter()
                     batch = next(batches, None)
                     filled = self._pad and (batch is None or len(batch[0]) < self._batch_size)
@@ -383,10 +389,9 @@ class Loader:
 
     def _fill_up(self, views: tuple[Batch, ...] | None, n_views: int) -> tuple[Batch, ...]:
         """Add rows that are no windows until the batch is full."""
-        width = self._positions, self._data.label_rows(np.zeros(1, np.int64)).shape[1]
         device = getattr(self._data, "device", torch.device("cpu"))
         n = self._batch_size - (0 if views is None else len(views[0]))
-        blank = padding(n, *width, device)
+        blank = padding(n, self._positions, self._label_bytes, device)
         if views is None:
             return (blank,) * n_views
         return tuple(view.followed_by(blank) for view in views)

@@ -46,6 +46,7 @@ class DeviceData:
 
     windows_a_piece = _WINDOWS_A_PIECE
     cutters: int | None = 1
+    leave = False
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class DeviceData:
         return self._codes.nbytes + self._bits.nbytes
 
     @contextmanager
-    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+    def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces; a GPU works on while the caller goes on."""
         lock = threading.Lock()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from mfdstore.loader.kernels import copy_rows, cut_windows
 from mfdstore.loader.memory import available_memory, cores
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
+from mfdstore.loader.threads import end_threads, start_threads
 from mfdstore.places.address import Address
 from mfdstore.schema import LABEL_BITS, SEQUENCE, n_bytes
 
@@ -81,6 +82,7 @@ class RamData:
     store: Store
     windows_a_piece = _WINDOWS_A_PIECE
     cutters: int | None = None
+    leave = False
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class RamData:
         return self.codes.nbytes + self.label_bits.nbytes + self.centre.nbytes
 
     @contextmanager
-    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+    def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces, from any thread."""
 
         def cut(piece: Piece) -> Cut:
@@ -194,23 +196,23 @@ class RamLayout:
         tasks: list[tuple[ChunkReader, NDArray[np.uint8], int]] = []
         codes[: self._flank] = BLANK
         for code, size, origin in zip(self._used, self._sizes, self._origins.tolist(), strict=False):
-            reader = ChunkReader(store, f"{SEQUENCE}/{store.windows.chroms[code]}")
+            reader = ChunkReader(store, f"{SEQUENCE}/{store.windows.chroms[code]}", (size,))
             tasks += _shards(reader, codes[origin : origin + size])
             codes[origin + size : origin + size + self._flank] = BLANK
-        tasks += _shards(ChunkReader(store, LABEL_BITS), label_bits)
+        tasks += _shards(ChunkReader(store, LABEL_BITS, self.labels_shape), label_bits)
         total, done = sum(out.nbytes for _, out, _ in tasks), 0
-        threads = _REMOTE_THREADS if isinstance(store.path, Address) else cores()
-        with ThreadPoolExecutor(threads, thread_name_prefix="mfdstore-loader") as pool:
+        remote = isinstance(store.path, Address)
+        threads = _REMOTE_THREADS if remote else cores()
+        pool = start_threads(threads, "fill", leave=remote)
+        try:
             futures = [pool.submit(reader.read_into, out, first, meter) for reader, out, first in tasks]
-            try:
-                for (_, out, _), future in zip(tasks, futures, strict=True):
-                    future.result()
-                    done += out.nbytes
-                    if on_progress is not None:
-                        on_progress("bytes read", done, total)
-            finally:
-                for future in futures:
-                    future.cancel()
+            for (_, out, _), future in zip(tasks, futures, strict=True):
+                future.result()
+                done += out.nbytes
+                if on_progress is not None:
+                    on_progress("bytes read", done, total)
+        finally:
+            end_threads(pool)
 
 
 def _shards(reader: ChunkReader, out: NDArray[np.uint8]) -> list[tuple[ChunkReader, NDArray[np.uint8], int]]:

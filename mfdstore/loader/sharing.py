@@ -11,7 +11,9 @@ import copyreg
 import fcntl
 import logging
 import os
+import stat
 import tempfile
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +35,7 @@ MEMORY_FOLDER: Final = Path("/dev/shm")
 _PREFIX: Final = "mfdstore-"
 _WHOLE: Final = b"whole"
 """Stands behind the arrays when they are filled."""
+_TURN_SECONDS: Final = 0.01
 
 
 def share_ram(
@@ -64,30 +67,25 @@ def share_ram(
     """
     where = folder or (MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else Path(tempfile.gettempdir()))
     layout = RamLayout(store, flank)
+    n_labels = layout.labels_shape[0] * layout.labels_shape[1]
+    length = layout.n_codes + n_labels + len(_WHOLE)
     path = where / f"{_PREFIX}{os.getuid()}-{store.digest[:32]}-{flank}"
     _remove_unused(where, path)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        # the first has it alone until it is filled
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if _is_named(descriptor, path):
-            break
-        os.close(descriptor)  # the last one to leave removed it between the two calls
+    descriptor, filled = _hold(store, path, length)
     try:
-        n_labels = layout.labels_shape[0] * layout.labels_shape[1]
-        length = layout.n_codes + n_labels + len(_WHOLE)
-        filled = _is_whole(descriptor, length)
         if not filled:
             _make_room(store, descriptor, length, where)
-        memory = np.memmap(path, np.uint8, mode="r+", shape=(length,))
+        with open(descriptor, "r+b", closefd=False) as file:
+            memory = np.memmap(file, np.uint8, mode="r+", shape=(length,))
         codes = memory[: layout.n_codes]
         label_bits = memory[layout.n_codes : layout.n_codes + n_labels].reshape(layout.labels_shape)
         data = RamData(store, flank=flank, arrays=(codes, label_bits), filled=filled, on_progress=on_progress)
-        memory[-len(_WHOLE) :] = np.frombuffer(_WHOLE, np.uint8)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not filled:
+            memory.flush()  # where the folder is no memory after all, the mark is not to survive what it is of
+            memory[-len(_WHOLE) :] = np.frombuffer(_WHOLE, np.uint8)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
     except BaseException:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        _leave(descriptor, path, os.getpid())
         raise
     weakref.finalize(data, _leave, descriptor, path, os.getpid())
     return data
@@ -105,9 +103,57 @@ def _send(data: RamData) -> tuple[Callable[..., RamData], tuple[Store, int]]:
 copyreg.pickle(RamData, _send)
 
 
+def _hold(store: Store, path: Path, length: int) -> tuple[int, bool]:
+    """Open the copy: with others where it is filled, alone where it is still to be filled; tells which."""
+    while True:
+        descriptor = _open(store, path)
+        try:
+            # the one that fills it has it alone: the others wait here
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # the last one to leave may have removed it between the two calls
+            if _is_named(descriptor, path):
+                if _is_whole(descriptor, length):
+                    return descriptor, True
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # the system gives the one lock back before it gives the other
+                if _is_named(descriptor, path) and not _is_whole(descriptor, length):
+                    return descriptor, False
+        except BlockingIOError:
+            time.sleep(_TURN_SECONDS)  # another one is at it as well
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _open(store: Store, path: Path) -> int:
+    """Open a file of this user, or make it; what another user put under its name is not trusted."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _refused(store, f"{path}, which cannot be opened ({error.strerror})") from error
+    if not _is_ours(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise _refused(store, f"{path}, which is no file of this user")
+    return descriptor
+
+
+def _refused(store: Store, found: str) -> StoreError:
+    return StoreError(
+        store.path,
+        found=found,
+        expected="memory for all processes to share",
+        remedy='Give a folder that has room, do without sharing, or read it with mode="stream".',
+    )
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+
+
 def _is_named(descriptor: int, path: Path) -> bool:
     with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     return False
 
 
@@ -123,12 +169,7 @@ def _make_room(store: Store, descriptor: int, length: int, where: Path) -> None:
         os.ftruncate(descriptor, 0)
         os.posix_fallocate(descriptor, 0, length)
     except OSError as error:
-        raise StoreError(
-            store.path,
-            found=f"no room for {length:,} bytes in {where} ({error.strerror})",
-            expected="memory for all processes to share",
-            remedy='Give a folder that has room, do without sharing, or read it with mode="stream".',
-        ) from error
+        raise _refused(store, f"no room for {length:,} bytes in {where} ({error.strerror})") from error
 
 
 def _leave(descriptor: int, path: Path, process: int) -> None:
@@ -143,7 +184,7 @@ def _leave(descriptor: int, path: Path, process: int) -> None:
         else:
             if _is_named(descriptor, path):
                 path.unlink()
-        os.close(descriptor)
+    os.close(descriptor)
 
 
 def _remove_unused(folder: Path, wanted: Path) -> None:
@@ -152,5 +193,6 @@ def _remove_unused(folder: Path, wanted: Path) -> None:
         if path == wanted:
             continue
         with suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            _leave(descriptor, path, os.getpid())
+            if _is_ours(path.lstat()):
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                _leave(descriptor, path, os.getpid())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdstore.errors import RemoteError, StoreError
 from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
 from mfdstore.loader.kernels import copy_rows, cut_windows
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
+from mfdstore.loader.threads import end_threads, start_threads
 from mfdstore.places.address import Address
 from mfdstore.schema import LABEL_BITS, n_bytes
 
@@ -61,10 +63,11 @@ class StreamData:
         self.flank = flank
         self._cache_bytes = cache_bytes
         self.digest = store.digest
+        self.leave = isinstance(store.path, Address)
         check_windows(store)
         self._store = store
         self._windows = store.windows
-        self._labels = ChunkReader(store, LABEL_BITS)
+        self._labels = ChunkReader(store, LABEL_BITS, (store.n_windows, n_bytes(store.n_experiments)))
         self._recycler = Recycler()
         self._genome = GenomeCache(store, cache_bytes)
 
@@ -73,21 +76,18 @@ class StreamData:
         return _reopen, (self._store, self._cache_bytes, self.flank)
 
     @contextmanager
-    def open(self, threads: int, meter: Meter) -> Iterator[Callable[[Piece], Cut]]:
+    def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces, from any thread; blocks are read by threads of their own."""
-        remote = isinstance(self._store.path, Address)
         if threads == 0:
-            yield lambda piece: self._cut(piece, None, meter, threading.Event())
+            yield lambda piece: self._cut(piece, None, meter, stop)
             return
-        readers = max(threads, REMOTE_READERS) if remote else threads
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(readers, thread_name_prefix="mfdstore-loader-read")
+        readers = max(threads, REMOTE_READERS) if self.leave else threads
+        pool = start_threads(readers, "read", leave=self.leave)
         try:
             yield lambda piece: self._cut(piece, pool, meter, stop)
         finally:
             stop.set()
-            # what is asked of a server may take long: nobody waits for it
-            pool.shutdown(wait=not remote, cancel_futures=True)
+            end_threads(pool)
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read packed labels of some windows, shape ``(window, label_byte)``."""
@@ -97,7 +97,7 @@ class StreamData:
             self._copy_labels(rows[turn[begin:end]], turn[begin:end], bits, Meter())
         return bits
 
-    def _cut(self, piece: Piece, pool: ThreadPoolExecutor | None, meter: Meter, stop: threading.Event) -> Cut:
+    def _cut(self, piece: Piece, pool: Executor | None, meter: Meter, stop: threading.Event) -> Cut:
         cut = empty_cut(
             len(piece.rows),
             positions=piece.positions,
@@ -110,11 +110,17 @@ class StreamData:
             partial(self._cut_block, work, begin, end, meter, stop)
             for begin, end in _spans(work.rows // self._labels.rows_per_chunk)
         )
-        if pool is None:
-            for task in tasks:
-                task()
-        else:
-            _wait_for([pool.submit(task) for task in tasks])
+        try:
+            if pool is None:
+                for task in tasks:
+                    task()
+            else:
+                _wait_for([pool.submit(task) for task in tasks])
+        except RemoteError:
+            raise
+        except StoreError:
+            self._store.check_same()  # a chunk may be lost because another store is being put there
+            raise
         # chunks of another store that took the name would fit as well
         self._store.check_same()
         return cut
@@ -142,6 +148,8 @@ class StreamData:
         inner = slice(*np.searchsorted(work.far, (begin + 1, end)).tolist())
         borders = [begin, *work.far[inner].tolist(), end]
         for one, other in pairwise(borders):
+            if stop.is_set():
+                return
             first = work.first[one:other]
             start = int(first.min())
             source, offset = self._genome.stretch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from mfdstore.metadata import FactorTable
 from mfdstore.store import Store
 from mfdstore.windows import WindowTable
 from mfdstore.writer import StoreWriter
+from tests.mfdstore.loader.programs import Programs, run_programs
 
 BIN = 128
 CODE_OF_PAIR = {a + b: 4 * i + j for i, a in enumerate("ACGT") for j, b in enumerate("ACGT")}
@@ -120,3 +121,16 @@ def large_store(new_store: Callable[..., DrawnStore]) -> DrawnStore:
     """A store of several chunks and shards of labels, and of several chunks of sequence."""
     sizes = {"chr1": 2_500_000, "chr2": 300_000}
     return new_store(sizes, n_windows=20_000, n_experiments=21, seed=3)
+
+
+@pytest.fixture(scope="session")
+def running_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    with run_programs(tmp_path_factory.mktemp("programs")) as programs:
+        yield programs
+
+
+@pytest.fixture
+def programs(running_programs: Programs) -> Iterator[Programs]:
+    """Give what starts programs; those that are left are ended."""
+    yield running_programs
+    running_programs.end_all()
