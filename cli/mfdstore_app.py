@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.bench_command import add_bench
 from cli.build_command import add_build
 from cli.check_commands import add_checks
 from cli.console import add_version, explained, out, progress_bars
@@ -114,6 +115,7 @@ add_checks(app)
 add_copy(app)
 add_growing(app)
 add_interchange(app)
+add_bench(app)
 
 
 def main() -> None:
