@@ -19,7 +19,6 @@ import torch
 from machine import describe_machine
 
 from mfdmodel.config_reading import load_config
-from mfdmodel.train.step_time import time_steps
 from mfdstore.loader import Loader, RamData
 from mfdstore.loader.content import Content
 from mfdstore.loader.on_device import DeviceData
@@ -83,7 +82,9 @@ def speeds(
             )
             counted: list[int] = []
 
-            def work(loader: Loader = loader, counted: list[int] = counted, expanded: bool = expanded) -> None:
+            def work(
+                loader: Loader = loader, counted: list[int] = counted, expanded: bool = expanded
+            ) -> None:
                 counted.append(read(loader, store.n_experiments, expanded=expanded, most=WINDOWS))
 
             seconds = seconds_of(work)
@@ -113,8 +114,9 @@ def main() -> None:
         "# The loader on a GPU",
         "",
         *describe_machine("numpy", "torch", "numba"),
-        f"{torch.cuda.get_device_name()}; it copies {copied / 1e9:,.0f} GB a second within its memory (each byte read and "
-        f"written). Store: {store.n_windows:,} windows of {DEFAULT_POSITIONS} positions, {store.n_experiments} experiments.",
+        f"{torch.cuda.get_device_name()}; it copies {copied / 1e9:,.0f} GB a second within its memory (each byte "
+        f"read and written). Store: {store.n_windows:,} windows of {DEFAULT_POSITIONS} positions, "
+        f"{store.n_experiments} experiments.",
         "",
         "| batch | mode | batches | windows/s | of the speed at which the card copies as many bytes |",
         "|---:|---|---|---:|---:|",
@@ -129,9 +131,24 @@ def main() -> None:
                 f"| {batch_size} | {mode} | {kind} | {middle:,.0f} | {middle * width / copied:.0%} |"
             )
     lines.append("")
+    del contents
     config = load_config(options.preset)
-    for mode, content in contents.items():
-        lines += [f"Training steps of preset {options.preset}, mode {mode}: {time_steps(config, store, content)}", ""]
+    consumer = Consumer(
+        f"preset {options.preset}",
+        training_steps(config, store, torch.device("cuda")),
+        config.training.batch_size,
+        config.data.positions,
+        config.data.max_shift,
+    )
+    settings = BenchSettings(modes=("ram", "device"), asked=True, seconds=20.0, device="cuda")
+    for figures in measure_store(options.store, settings, consumer=consumer).modes:
+        waiting = figures.waiting
+        if waiting is None:
+            said = figures.reason
+        else:
+            said = f"{waiting.steps} steps of {1000 * waiting.step:.2f} ms, {waiting.share:.2%} of the time waiting."
+        lines.append(f"Training by {consumer.name}, mode {figures.mode}: {said}")
+    lines.append("")
     text = "\n".join(lines)
     options.out.write_text(text, encoding="utf-8")
     print(text)

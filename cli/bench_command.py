@@ -18,7 +18,7 @@ from cli.options import AsJson, StorePath, print_json, size
 from mfdstore.display import plain
 
 if TYPE_CHECKING:
-    from mfdstore.loader.bench import BenchReport, Consumer, ModeFigures, Speed
+    from mfdstore.loader.bench_figures import BenchReport, Consumer, ModeFigures, Speed
 
 _BATCHES, _TRAINING = "Batches", "Training"
 _DEFAULT_BATCH, _DEFAULT_POSITIONS = 1024, 1152
@@ -120,7 +120,8 @@ def bench(
     with explained(), _without_warnings():
         from mfdmodel.devices import choose_device
         from mfdstore.errors import ConfigError
-        from mfdstore.loader.bench import MEASURED, BenchSettings, measure_store
+        from mfdstore.loader.bench import measure_store
+        from mfdstore.loader.bench_figures import MEASURED, BenchSettings
 
         if step is not None and preset is not None:
             raise ConfigError(
@@ -160,7 +161,7 @@ def _passing(step: float, batch_size: int, positions: int) -> Consumer:
     from collections.abc import Iterable
 
     from mfdstore.loader import Batch
-    from mfdstore.loader.bench import Consumer
+    from mfdstore.loader.bench_figures import Consumer
 
     def run(batches: Iterable[Batch]) -> None:
         for _ in batches:
@@ -180,7 +181,7 @@ def _training(
     from mfdmodel.config_reading import load_config, override
     from mfdmodel.train.step_time import training_steps
     from mfdstore.errors import ConfigError
-    from mfdstore.loader.bench import Consumer
+    from mfdstore.loader.bench_figures import Consumer
     from mfdstore.store import Store
 
     name = str(preset or (BenchPreset.paper if device.startswith("cuda") else BenchPreset.small))

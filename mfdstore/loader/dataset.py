@@ -17,7 +17,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from mfdstore.loader.batch import Batch
 from mfdstore.loader.content import Content
-from mfdstore.loader.loader import Loader, Strand
+from mfdstore.loader.epoch import Strand
+from mfdstore.loader.loader import Loader
 from mfdstore.loader.modes import Mode, open_content
 from mfdstore.loader.sampling import choose_sampling
 from mfdstore.schema import DEFAULT_POSITIONS, Split

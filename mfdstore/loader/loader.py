@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mfdstore.errors import ConfigError, StoreError
-from mfdstore.loader.ahead import in_order
 from mfdstore.loader.batch import Batch
-from mfdstore.loader.batches import as_batches, padding
-from mfdstore.loader.content import Content, Cut, Piece, check_reach
+from mfdstore.loader.content import Content, check_reach
+from mfdstore.loader.epoch import STRANDS, Cutting, Pass, Strand, View
 from mfdstore.loader.modes import Mode, open_content
+from mfdstore.loader.options import check_batches, check_numbers, check_words, choose_shuffle
 from mfdstore.loader.processes import check_process, place_among_processes
 from mfdstore.loader.progress import Progress
-from mfdstore.loader.sampling import Sampling, choose_sampling
+from mfdstore.loader.sampling import choose_sampling
+from mfdstore.loader.samplings import Sampling
 from mfdstore.loader.stats import LoaderStats, Meter
-from mfdstore.loader.stream import StreamData
-from mfdstore.sampler.dealing import Stretches, check_rank, pieces, take
-from mfdstore.sampler.draws import Augmentation, draw_augmentation
-from mfdstore.sampler.order import SHUFFLES, AsGiven, BlockShuffle, FullShuffle, Order, Shuffle
+from mfdstore.sampler.dealing import check_rank, take
+from mfdstore.sampler.order import Ordering, Shuffle
 from mfdstore.schema import DEFAULT_POSITIONS, Split, n_bytes
 
 if TYPE_CHECKING:
     from mfdstore.store import Store
 
 log = logging.getLogger(__name__)
-
-Strand = Literal["forward", "reverse", "random"]
-STRANDS: Final[tuple[Strand, ...]] = get_args(Strand)
 
 DEFAULT_BLOCK: Final = 512
 DEFAULT_POOL: Final = 32_768
@@ -134,7 +128,7 @@ class Loader:
         device: torch.device | str | None = None,
         pin_memory: bool = False,
     ) -> None:
-        for name, value, least in (
+        check_numbers(
             ("batch_size", batch_size, 1),
             ("positions", positions, 1),
             ("max_shift", max_shift, 0),
@@ -142,22 +136,8 @@ class Loader:
             ("ahead", ahead, 1),
             ("block", block, 1),
             ("pool", pool, block),
-        ):
-            if value < least:
-                raise ConfigError(
-                    name, found=str(value), expected=f"at least {least}", remedy="Give another number."
-                )
-        if strand not in STRANDS:
-            raise ConfigError(
-                "strand", found=repr(strand), expected=f"one of {', '.join(STRANDS)}", remedy="Choose one."
-            )
-        if drop_last and pad:
-            raise ConfigError(
-                "drop_last, pad",
-                found="both",
-                expected="one: what does not fill a batch is left out, or filled up",
-                remedy="Leave drop_last to training and pad to evaluation.",
-            )
+        )
+        check_words(strand, drop_last=drop_last, pad=pad)
         if (rank is None) != (world_size is None):
             raise ValueError("give rank and world_size together, or neither")
         if rank is not None and world_size is not None:
@@ -166,14 +146,10 @@ class Loader:
         self._is_worker = False
         self._rank_of = None if rank is None or world_size is None else (rank, world_size)
         self._sampling = choose_sampling(store, split, rows, sampling)
-        self._n_rows = store.n_windows
-        self._label_bytes = n_bytes(store.n_experiments)
         self._digest = store.digest
-        self._batch_size, self._positions = batch_size, positions
+        self._batch_size = batch_size
         self._strand: Strand = strand
-        self._max_shift = max_shift
         self._drop_last, self._pad = drop_last, pad
-        self._seed = seed
         self._threads, self._ahead = threads, ahead
         if data is None:
             data = open_content(
@@ -188,13 +164,23 @@ class Loader:
             )
         check_reach(data, positions=positions, max_shift=max_shift)
         self._data = data
-        self._shuffle = _choose_shuffle(shuffle, data)
-        self._block, self._pool = block, pool
-        self._pin = pin_memory and torch.cuda.is_available()
+        self._ordering = Ordering(choose_shuffle(shuffle, data), seed, store.n_windows, block, pool)
+        self._cutting = Cutting(
+            seed=seed,
+            epoch=0,
+            n_rows=store.n_windows,
+            label_bytes=n_bytes(store.n_experiments),
+            positions=positions,
+            max_shift=max_shift,
+            views=(),
+            pinned=pin_memory and torch.cuda.is_available(),
+        )
         self._meter = Meter()
         self._next = self._running = self._start_of(0)
         self._given = 0
-        self._check_batches()
+        if drop_last:  # else a process without a window has nothing to do
+            _, n_processes = self._place()
+            check_batches(self._count(self._next), batch_size, self._sampling.n_windows, n_processes)
 
     @property
     def data(self) -> Content:
@@ -204,7 +190,7 @@ class Loader:
     @property
     def shuffle(self) -> Shuffle:
         """How epochs are shuffled; an order is the same in all modes that can give it."""
-        return self._shuffle
+        return self._ordering.shuffle
 
     def stats(self) -> LoaderStats:
         """Tell what was handed over so far, and what the time went on."""
@@ -315,90 +301,38 @@ class Loader:
                 remedy="Choose some.",
             )
         farthest = max(abs(int(shift)) for shift in shifts)
-        check_reach(self._data, positions=self._positions, max_shift=self._max_shift + farthest)
+        held = self._cutting
+        check_reach(self._data, positions=held.positions, max_shift=held.max_shift + farthest)
         # settled at the first step: trainers make iterators that they never use
-        return self._run([(strand, int(shift)) for strand in chosen for shift in shifts])
+        return self._run(tuple((strand, int(shift)) for strand in chosen for shift in shifts))
 
-    def _run(self, views: list[tuple[Strand, int]]) -> Iterator[tuple[Batch, ...]]:
+    def _run(self, views: tuple[View, ...]) -> Iterator[tuple[Batch, ...]]:
         check_process(self._process)
         start = self._next
         self._next = self._start_of(start.epoch + 1)
         self._running, self._given = start, 0
         rank, world_size = self._place()
         n_batches = self._count(start)
-        share = start.share(rank=rank, world_size=world_size, in_turns=self._in_turns)
-        share = take(share, 0, n_batches * self._batch_size)
-        order = self._order(start.epoch)
-        a_piece = max(1, self._data.windows_a_piece // self._batch_size) * self._batch_size
-        cutters = self._threads if self._data.cutters is None else min(self._threads, self._data.cutters)
-        ahead = max(2, -(-self._ahead * self._batch_size // a_piece))
-        if cutters == 0:
-            ahead = 0
-        last = time.perf_counter()
-        stop = threading.Event()
-        with self._data.open(self._threads, self._meter, stop) as cut:
-            tasks = (
-                partial(self._cut, cut, order, piece, start.epoch, views)
-                for piece in pieces(share, borders=order.borders, size=a_piece)
-            )
-            with closing(  # type: ignore[type-var]
-                in_order(tasks, threads=cutters, ahead=ahead, stop=stop, leave=self._data.leave)
-            ) as results:
-                batches = as_batches(results, self._batch_size)
-                for _ in range(n_batches):
-                    check_process(self._process)  # it may have been forked since the last one
-                    asked = time.perf_counter()
-                    batch = next(batches, None)
-                    filled = self._pad and (batch is None or len(batch[0]) < self._batch_size)
-                    if filled:
-                        batch = self._fill_up(batch, len(views))
-                    assert batch is not None
-                    now = time.perf_counter()
-                    if self._running is start:
-                        self._given += 1
-                    self._meter.add_batch(
-                        int(batch[0].mask.sum()) if filled else len(batch[0]),
-                        wait=now - asked,
-                        seconds=now - last,
-                    )
-                    last = now
-                    if self._meter.storage_is_slow():
-                        log.warning("storage is slower than its consumer: %s", self._meter.sums())
-                    yield batch
-
-    def _cut(
-        self,
-        cut: Callable[[Piece], Cut],
-        order: Order,
-        positions: Stretches,
-        epoch: int,
-        views: list[tuple[Strand, int]],
-    ) -> tuple[NDArray[np.int64], list[Cut]]:
-        """Cut the windows at some positions of the order, in each view."""
-        tickets = np.concatenate([order.at(stretch) for stretch in positions])
-        rows = tickets % self._n_rows
-        drawn = self._draw(tickets, epoch)
-        made = []
-        for strand, shift in views:
-            reverse = drawn.reverse if strand == "random" else np.full(len(rows), strand == "reverse")
-            made.append(cut(Piece(rows, reverse, drawn.shift + shift, self._positions, self._pin)))
-        return rows, made
-
-    def _draw(self, tickets: NDArray[np.int64], epoch: int) -> Augmentation:
-        return draw_augmentation(tickets, seed=self._seed, epoch=epoch, max_shift=self._max_shift)
-
-    def _fill_up(self, views: tuple[Batch, ...] | None, n_views: int) -> tuple[Batch, ...]:
-        """Add rows that are no windows until the batch is full."""
-        device = getattr(self._data, "device", torch.device("cpu"))
-        n = self._batch_size - (0 if views is None else len(views[0]))
-        blank = padding(n, self._positions, self._label_bytes, device)
-        if views is None:
-            return (blank,) * n_views
-        return tuple(view.followed_by(blank) for view in views)
-
-    @property
-    def _in_turns(self) -> bool:
-        return self._shuffle == "full"
+        share = start.share(rank=rank, world_size=world_size, in_turns=self._ordering.in_turns)
+        one = Pass(
+            self._data,
+            self._ordering.of(
+                self._sampling.tickets(seed=self._ordering.seed, epoch=start.epoch), start.epoch
+            ),
+            take(share, 0, n_batches * self._batch_size),
+            n_batches,
+            self._batch_size,
+            self._pad,
+            replace(self._cutting, epoch=start.epoch, views=views),
+            self._threads,
+            self._ahead,
+            self._process,
+        )
+        with closing(one.batches(self._meter)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                if self._running is start:
+                    self._given += 1
+                yield batch
 
     def _place(self) -> tuple[int, int]:
         return self._rank_of or place_among_processes()
@@ -411,62 +345,19 @@ class Loader:
             world_size=world_size,
             drop_last=self._drop_last,
             pad=self._pad,
-            in_turns=self._in_turns,
+            in_turns=self._ordering.in_turns,
         )
 
     def _behind(self, progress: Progress, n_batches: int) -> Progress:
         _, world_size = self._place()
         return progress.behind(
-            n_batches, batch_size=self._batch_size, world_size=world_size, in_turns=self._in_turns
+            n_batches, batch_size=self._batch_size, world_size=world_size, in_turns=self._ordering.in_turns
         )
 
     def _start_of(self, epoch: int) -> Progress:
         n_windows = self._sampling.n_windows
         return Progress(epoch, 0, (range(n_windows),) if n_windows else ())
 
-    def _order(self, epoch: int) -> Order:
-        tickets = self._sampling.tickets(seed=self._seed, epoch=epoch)
-        if self._shuffle == "full":
-            return FullShuffle(tickets, seed=self._seed, epoch=epoch)
-        if self._shuffle == "blocks":
-            return BlockShuffle(
-                tickets, seed=self._seed, epoch=epoch, n_rows=self._n_rows, block=self._block, pool=self._pool
-            )
-        return AsGiven(tickets)
-
     def _order_parts(self) -> dict[str, Any]:
         """Say all that the order of an epoch depends on."""
-        parts = {
-            "store": self._digest,
-            "windows": self._sampling.name,
-            "seed": self._seed,
-            "shuffle": self._shuffle,
-        }
-        return {**parts, "block": self._block, "pool": self._pool} if self._shuffle == "blocks" else parts
-
-    def _check_batches(self) -> None:
-        # where incomplete batches count, a process without a window has nothing to do
-        if self._drop_last and self._count(self._next) == 0:
-            _, world_size = self._place()
-            raise ConfigError(
-                "batch_size",
-                found=f"{self._batch_size} windows a batch, {world_size} processes",
-                expected=f"at least one batch of the {self._sampling.n_windows} windows for each process",
-                remedy="Take smaller batches or fewer processes.",
-            )
-
-
-def _choose_shuffle(shuffle: bool | Shuffle, data: Content) -> Shuffle:
-    streamed = isinstance(data, StreamData)
-    if isinstance(shuffle, bool):
-        return "none" if not shuffle else "blocks" if streamed else "full"
-    if shuffle not in SHUFFLES or (shuffle == "full" and streamed):
-        raise ConfigError(
-            "shuffle",
-            found=repr(shuffle),
-            expected='True, False, "blocks"' if streamed else f"True, False, or one of {', '.join(SHUFFLES)}",
-            remedy='A store that is streamed cannot be read window by window; hold it in RAM for "full".'
-            if streamed
-            else "Choose one.",
-        )
-    return shuffle
+        return {"store": self._digest, "windows": self._sampling.name, **self._ordering.parts}

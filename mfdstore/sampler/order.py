@@ -6,6 +6,7 @@ The order is a function of (windows, seed, epoch) alone. Processes, threads and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
@@ -132,6 +133,50 @@ class BlockShuffle:
         spans = zip(self._first[blocks], self._size[blocks], strict=True)
         tickets = np.concatenate([self._tickets[first : first + size] for first, size in spans])
         return tickets[np.argsort(draw(self._key, tickets))]
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """How the epochs of a loader are ordered.
+
+    Parameters
+    ----------
+    shuffle
+        Kind of order.
+    seed
+        Of the run.
+    n_rows
+        Windows of the store.
+    block, pool
+        Of a `BlockShuffle`.
+    """
+
+    shuffle: Shuffle
+    seed: int
+    n_rows: int
+    block: int
+    pool: int
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether windows are dealt one by one (`dealing.deal`): those of a full shuffle share no blocks."""
+        return self.shuffle == "full"
+
+    @property
+    def parts(self) -> dict[str, str | int]:
+        """All that an order depends on beside the windows and the epoch."""
+        parts: dict[str, str | int] = {"seed": self.seed, "shuffle": self.shuffle}
+        return parts | {"block": self.block, "pool": self.pool} if self.shuffle == "blocks" else parts
+
+    def of(self, tickets: NDArray[np.int64], epoch: int) -> Order:
+        """Order the tickets of one epoch."""
+        if self.shuffle == "full":
+            return FullShuffle(tickets, seed=self.seed, epoch=epoch)
+        if self.shuffle == "blocks":
+            return BlockShuffle(
+                tickets, seed=self.seed, epoch=epoch, n_rows=self.n_rows, block=self.block, pool=self.pool
+            )
+        return AsGiven(tickets)
 
 
 def tickets_of(rows: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:

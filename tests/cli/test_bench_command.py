@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from cli.bench_command import BenchMode, BenchPreset
 from cli.mfdstore_app import app
 from mfdmodel.config_reading import PRESETS
-from mfdstore.loader.bench import MEASURED
+from mfdstore.loader.bench_figures import MEASURED
 from mfdstore.metadata import FactorTable
 from mfdstore.store import Store
 from mfdstore.writer import StoreWriter

@@ -14,7 +14,8 @@ import pytest
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Batch
 from mfdstore.loader import bench as bench_module
-from mfdstore.loader.bench import BenchSettings, Consumer, Waiting, measure_store
+from mfdstore.loader.bench import measure_store
+from mfdstore.loader.bench_figures import BenchSettings, Consumer, Waiting
 from mfdstore.loader.stats import LoaderStats
 
 QUICK = BenchSettings(batch_size=64, positions=40, seconds=0.05)

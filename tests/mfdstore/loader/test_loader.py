@@ -23,6 +23,7 @@ from mfdstore.build.run import build_store
 from mfdstore.build.settings import BuildSettings, Sources
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Batch, Loader, RamData
+from mfdstore.loader import epoch as epoch_module
 from mfdstore.sampler.draws import draw_augmentation
 from mfdstore.sampler.order import FullShuffle
 from mfdstore.store import Store
@@ -269,14 +270,13 @@ def test_loader__a_fault_in_a_thread_reaches_the_consumer(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loader = Loader(store, batch_size=4, positions=10, ahead=2, data=small_pieces(store))
-    plain = loader._draw
 
-    def fail_later(tickets: NDArray[np.int64], epoch: int) -> Any:
+    def fail_later(tickets: NDArray[np.int64], **options: int) -> Any:
         if 40 in tickets:
             raise MemoryError("planted")
-        return plain(tickets, epoch)
+        return draw_augmentation(tickets, **options)
 
-    monkeypatch.setattr(loader, "_draw", fail_later)
+    monkeypatch.setattr(epoch_module, "draw_augmentation", fail_later)
     seen: list[list[int]] = []
     with pytest.raises(MemoryError, match="planted"):
         seen.extend(batch.window.tolist() for batch in loader)
@@ -287,13 +287,12 @@ def test_loader__a_fault_in_a_thread_reaches_the_consumer(
 def test_loader__runs_ahead_but_not_away(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = Loader(store, batch_size=4, positions=10, ahead=4, threads=2, data=small_pieces(store))
     assembled: list[int] = []
-    plain = loader._draw
 
-    def count(tickets: NDArray[np.int64], epoch: int) -> Any:
+    def count(tickets: NDArray[np.int64], **options: int) -> Any:
         assembled.append(len(tickets) // 4)
-        return plain(tickets, epoch)
+        return draw_augmentation(tickets, **options)
 
-    monkeypatch.setattr(loader, "_draw", count)
+    monkeypatch.setattr(epoch_module, "draw_augmentation", count)
     iterator = iter(loader)
     next(iterator)
     deadline = time.monotonic() + 10

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Loader
-from mfdstore.loader.sampling import ByWeight, Sampling, by_group, by_weight, in_regions, with_negatives
+from mfdstore.loader.sampling import by_group, by_weight, in_regions, with_negatives
+from mfdstore.loader.samplings import ByWeight, Sampling
 
 
 def rows_of(sampling: Sampling, n_rows: int, *, seed: int = 0, epoch: int = 0) -> list[int]:
