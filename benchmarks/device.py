@@ -19,7 +19,10 @@ import torch
 from machine import describe_machine
 
 from mfdmodel.config_reading import load_config
+from mfdmodel.train.step_time import training_steps
 from mfdstore.loader import Loader, RamData
+from mfdstore.loader.bench import measure_store
+from mfdstore.loader.bench_figures import BenchSettings, Consumer
 from mfdstore.loader.content import Content
 from mfdstore.loader.on_device import DeviceData
 from mfdstore.schema import DEFAULT_POSITIONS
