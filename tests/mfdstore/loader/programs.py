@@ -17,7 +17,7 @@ from typing import IO, Any
 
 # it has no thread of its own, so that its forks are as good as new processes
 _ORIGIN = """
-import json, os, sys
+import atexit, gc, json, os, sys
 import numpy as np
 import torch
 from mfdstore.loader import kernels, Loader
@@ -30,6 +30,8 @@ kernels.cut_windows(
 kernels.copy_rows(
     np.zeros((1, 2), np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((1, 2), np.uint8)
 )
+gc.collect()
+gc.freeze()
 code = None
 while code is None:
     line = sys.stdin.readline()
@@ -50,7 +52,13 @@ while code is None:
             os.dup2(nothing, 0)
             break
     print(json.dumps(answer), flush=True)
+_whole = asked["whole"]
 exec(compile(code, "program", "exec"))
+if not _whole:
+    # what else an interpreter does at its end takes half a second
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(0)
 """
 
 
@@ -114,10 +122,17 @@ class Programs:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _started: list[Running] = field(default_factory=list)
 
-    def start(self, program: str, *arguments: object) -> Running:
+    def start(self, program: str, *arguments: object, whole: bool = False) -> Running:
+        """Start one; `whole` for one that is to end as any program does, where it is the end that matters."""
         name = str(next(self._numbers))
         out, err = self.folder / f"{name}.out", self.folder / f"{name}.err"
-        asked = {"program": program, "arguments": list(map(str, arguments)), "out": str(out), "err": str(err)}
+        asked = {
+            "program": program,
+            "arguments": list(map(str, arguments)),
+            "out": str(out),
+            "err": str(err),
+            "whole": whole,
+        }
         running = Running(self.ask(asked), self, out, err)
         self._started.append(running)
         return running

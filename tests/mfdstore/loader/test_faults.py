@@ -188,13 +188,14 @@ def put_in_place(path: Path, other: Path) -> None:
     new.rename(path)
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["same_size", "smaller"])
+def other(request: pytest.FixtureRequest, new_store: Callable[..., Any]) -> Any:
+    sizes = {"chr1": 2_500_000, "chr2": 300_000} if request.param else {"chr1": 900_000, "chr2": 300_000}
+    return new_store(sizes, n_windows=20_000 if request.param else 5_000, n_experiments=21, seed=4)
+
+
 @pytest.mark.parametrize("threads", [0, 2])
-@pytest.mark.parametrize("same_size", [True, False])
-def test_stream__refuses_another_store_that_takes_the_name(
-    copy: Path, new_store: Callable[..., Any], threads: int, same_size: bool
-) -> None:
-    sizes = {"chr1": 2_500_000, "chr2": 300_000} if same_size else {"chr1": 900_000, "chr2": 300_000}
-    other = new_store(sizes, n_windows=20_000 if same_size else 5_000, n_experiments=21, seed=4)
+def test_stream__refuses_another_store_that_takes_the_name(copy: Path, other: Any, threads: int) -> None:
     options: dict[str, Any] = {"shuffle": "blocks", "pool": 1024, "threads": threads, "ahead": 1}
     loader = Loader(Store(copy), batch_size=512, positions=100, mode="stream", **options)
     iterator = iter(loader)
@@ -377,7 +378,7 @@ def test_program__ends_at_once_when_it_is_interrupted(
     programs: Programs, large_store: Any, mode: Mode, how: str
 ) -> None:
     """A real signal; the iterator is in use, or held by a variable that nobody clears."""
-    running = programs.start(PROGRAM, large_store.path, mode, how)
+    running = programs.start(PROGRAM, large_store.path, mode, how, whole=True)
     assert running.line() == "reading"
     time.sleep(0.1)
     started = time.monotonic()
@@ -392,7 +393,7 @@ def test_program__ends_at_once_when_it_is_interrupted(
 def test_program__ends_at_once_when_it_leaves_an_iterator(
     programs: Programs, large_store: Any, mode: Mode
 ) -> None:
-    running = programs.start(PROGRAM, large_store.path, mode, "exit")
+    running = programs.start(PROGRAM, large_store.path, mode, "exit", whole=True)
     running.line()
     assert running.wait(seconds=10) == 3
     assert running.err == ""
