@@ -3,9 +3,9 @@
     python benchmarks/loader_remote.py --store full.zarr --out benchmarks/results/loader_remote_X_YYYYMM.md
 
 All read the same windows in turns, in one process; the batches are compared before. The windows are those of blocks all
-over the store, and of blocks that follow one another, as in `loader_stream.py`. The server (`latency_server.py`) runs on
-the same machine and takes its share of the processors, which is told. With no delay it shows what requests themselves
-cost.
+over the store, and of blocks that follow one another, as in `loader_stream.py`. The server (`latency_server.py`) runs
+on the same machine and takes its share of the processors, which is told. With no delay it shows what requests
+themselves cost.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def main() -> None:
         *describe_machine("numpy", "zarr", "obstore", "numcodecs", "numba", "torch"),
         f"Load average {load:.1f} at the start. Store: {local.n_windows:,} windows, {local.n_experiments:,} "
         f"experiments; {options.blocks * BLOCK:,} windows a turn, in blocks of {BLOCK} and pools of {POOL:,}, batches "
-        f"of {BATCH_SIZE:,} windows of 1152 positions, strand and shift drawn. {options.threads} threads; elsewhere up to "
-        f"{REMOTE_READERS} requests at a time. Each turn begins with an empty cache. Medians of {options.repeats} "
+        f"of {BATCH_SIZE:,} windows of 1152 positions, strand and shift drawn. {options.threads} threads; elsewhere up "
+        f"to {REMOTE_READERS} requests at a time. Each turn begins with an empty cache. Medians of {options.repeats} "
         "turns. A server has one process; 1.00 is one of the processors.",
         "",
     ]

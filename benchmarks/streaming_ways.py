@@ -31,7 +31,10 @@ BEGINNING = (
     "As at the beginning of a first epoch: almost every block needs a chunk of the sequence (10 blocks long) that "
     "nobody has read yet."
 )
-WHOLE_EPOCH = "In random order, as over a whole epoch with a cache that holds the genome: each chunk serves all blocks in it."
+WHOLE_EPOCH = (
+    "In random order, as over a whole epoch with a cache that holds the genome: each chunk serves all blocks "
+    "in it."
+)
 
 Windows = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]
 """Rows, codes ``(window, position)``, packed labels ``(window, label_byte)``."""
