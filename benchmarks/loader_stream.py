@@ -2,10 +2,9 @@
 
     python benchmarks/loader_stream.py --store full.zarr --out benchmarks/results/loader_stream_X_YYYYMM.md
 
-Two sets of windows: whole blocks of 512 rows drawn all over the store, as an epoch in random order meets them, and as
-many that follow one another from the store's first, whose chunks are all used wholly. All contestants read the same
-blocks, those that are slow a part of them; in turns, in one process, with as many threads; what they give is compared
-before.
+Two sets of windows, each as many blocks of 512 rows: drawn all over the store, and neighbours from the store's first on
+(`streaming_ways.py` says what they stand for). All contestants read the same blocks, those that are slow a part of
+them; in turns, in one process, with as many threads; what they give is compared before.
 
 Then, in processes of their own: the time to the first batch of the whole store in stream mode and in RAM mode.
 """
@@ -30,8 +29,10 @@ import zarr
 from machine import describe_machine
 from numpy.typing import NDArray
 from streaming_ways import (
+    BEGINNING,
     BLOCK,
     POOL,
+    WHOLE_EPOCH,
     Shards,
     ZarrReader,
     files_of,
@@ -43,13 +44,20 @@ from streaming_ways import (
 
 from mfdstore.loader import Loader
 from mfdstore.loader.content import Content
-from mfdstore.loader.stream import DEFAULT_CACHE, StreamData
+from mfdstore.loader.modes import open_content
+from mfdstore.loader.stream import StreamData
+from mfdstore.schema import DEFAULT_POSITIONS
 from mfdstore.store import Store
 
 BATCH_SIZE = 1024
 N_SLOW = 131_072
 N_SINGLE = 1024
+SMALL_CACHE = 1 << 28
 COLD, WARM = "cold", "warm"
+BY_HAND = "zarr, blocks mixed in a pool"
+ONCE = "decompression alone, each chunk once"
+LABELS = "decompression alone, labels"
+EACH_USE = "decompression alone, as often as a block needs a chunk"
 
 FIRST_BATCH = """
 import json, sys, time
@@ -73,12 +81,16 @@ os._exit(0)
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to read: what a turn runs, and how many windows that gives; `cold` reads from the disk."""
+    """One way to read: what a turn runs, and how many windows that gives.
+
+    `cold` reads from the disk; `limit` names the decompression alone of what it has to decompress.
+    """
 
     name: str
     n_windows: int
     run: Callable[[], None]
     cold: bool = False
+    limit: str = ""
 
 
 def read_all(batches: Iterable[object]) -> None:
@@ -103,51 +115,52 @@ def loader_of(
     )
 
 
-def contestants(store: Store, blocks: NDArray[np.int64], threads: int) -> tuple[list[Contestant], str]:
+def contestants(
+    store: Store, blocks: NDArray[np.int64], threads: int, *, whole: bool
+) -> tuple[list[Contestant], str]:
     """Set up all ways to read the windows of some blocks; says how much they have to decompress as well."""
     rows = np.sort(rows_of(blocks))
     n = len(rows)
-    content = StreamData(store, cache_bytes=DEFAULT_CACHE // 2)
-    large = StreamData(store, cache_bytes=1 << 40)
     plain = ZarrReader(store, threads)
     shards = Shards(store, blocks, threads)
     slow, single = blocks[: N_SLOW // BLOCK], rows_of(blocks)
     single = np.random.default_rng(1).permutation(single)[:N_SINGLE]
+    kept = open_stream(store)
 
-    def cold_stream() -> None:
-        read_all(
-            loader_of(store, rows, StreamData(store, cache_bytes=DEFAULT_CACHE // 2), threads, drawn=False)
-        )
+    def stream(*, held: Content | None = None, small: bool = False, drawn: bool = False) -> None:
+        content = StreamData(store, cache_bytes=SMALL_CACHE) if small else held or open_stream(store)
+        read_all(loader_of(store, rows, content, threads, drawn=drawn))
 
-    def stream(held: Content, drawn: bool) -> None:
-        read_all(loader_of(store, rows, held, threads, drawn=drawn))
+    def by_hand() -> None:
+        read_all(plain.shuffled_blocks(slow, BATCH_SIZE))
 
     entries = [
-        Contestant("stream", n, partial(stream, content, False)),
-        Contestant("stream, strand and shift drawn", n, partial(stream, content, True)),
-        Contestant("stream, all of the sequence in its cache", n, partial(stream, large, False)),
-        Contestant("stream, from the disk", n, cold_stream, cold=True),
-        Contestant("decompression alone, each chunk once", n, partial(shards.decompress, each_use=False)),
+        Contestant("stream, first epoch", n, stream, limit=ONCE),
+        Contestant("stream, first epoch, strand and shift drawn", n, partial(stream, drawn=True), limit=ONCE),
+        Contestant("stream, later epochs", n, partial(stream, held=kept), limit=LABELS),
         Contestant(
-            "decompression alone, as often as blocks need chunks",
-            n,
-            partial(shards.decompress, each_use=True),
+            f"stream, a cache of {SMALL_CACHE / 1e9:.1f} GB", n, partial(stream, small=True), limit=EACH_USE
         ),
-        Contestant("zarr, shards read whole, nothing cut", n, shards.read_by_zarr),
-        Contestant(
-            "zarr, blocks mixed in a pool",
-            len(slow) * BLOCK,
-            lambda: read_all(plain.shuffled_blocks(slow, BATCH_SIZE)),
-        ),
-        Contestant(
-            "zarr, blocks mixed in a pool, from the disk",
-            len(slow) * BLOCK,
-            lambda: read_all(plain.shuffled_blocks(slow, BATCH_SIZE)),
-            cold=True,
-        ),
+        Contestant("stream, first epoch, from the disk", n, stream, cold=True, limit=ONCE),
+        Contestant(ONCE, n, shards.decompress),
+        Contestant(LABELS, n, partial(shards.decompress, labels_only=True)),
+        Contestant(EACH_USE, n, partial(shards.decompress, each_use=True)),
+        Contestant("zarr, all between the first and last chunk read, nothing cut", n, shards.read_by_zarr),
+        Contestant(BY_HAND, len(slow) * BLOCK, by_hand),
+        Contestant(f"{BY_HAND}, from the disk", len(slow) * BLOCK, by_hand, cold=True),
         Contestant("zarr, row by row", len(single), lambda: read_all(plain.single_rows(single))),
     ]
-    return entries, shards.describe()
+    # nothing is to be learnt of shards that are read whole for a block each
+    return entries if whole else [
+        entry for entry in entries if "nothing cut" not in entry.name
+    ], shards.describe()
+
+
+def open_stream(store: Store) -> StreamData:
+    """Open a store as the loader does by itself, with nothing in its cache."""
+    content = open_content(store, "stream", positions=DEFAULT_POSITIONS, max_shift=3)
+    assert isinstance(content, StreamData)
+    return content
 
 
 def compare(store: Store, blocks: NDArray[np.int64], threads: int) -> int:
@@ -202,17 +215,18 @@ def take_turns(store: Store, entries: list[Contestant], repeats: int) -> dict[st
     return speeds
 
 
-def tabulate(speeds: dict[str, list[float]]) -> list[str]:
+def tabulate(entries: list[Contestant], speeds: dict[str, list[float]]) -> list[str]:
     middle = {name: statistics.median(turns) for name, turns in speeds.items()}
-    by_hand, limit = middle["zarr, blocks mixed in a pool"], middle["decompression alone, each chunk once"]
     lines = [
-        "| way | windows/s | lowest | highest | times blocks by zarr | of decompression alone |",
+        "| way | windows/s | lowest | highest | times blocks by zarr | of decompressing the same alone |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, turns in speeds.items():
+    for entry in entries:
+        name, turns = entry.name, speeds[entry.name]
+        share = f"{middle[name] / middle[entry.limit]:.0%}" if entry.limit else ""
         lines.append(
             f"| {name} | {middle[name]:,.0f} | {min(turns):,.0f} | {max(turns):,.0f} "
-            f"| {middle[name] / by_hand:,.2f} | {middle[name] / limit:.0%} |"
+            f"| {middle[name] / middle[BY_HAND]:,.2f} | {share} |"
         )
     return [*lines, ""]
 
@@ -249,7 +263,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--store", type=Path, required=True, help="a built store")
-    parser.add_argument("--blocks", type=int, default=4096, help="of 512 windows, in a turn")
+    parser.add_argument("--blocks", type=int, default=2048, help="of 512 windows, in a turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5, help="turns, each with every contestant")
     parser.add_argument("--first-repeats", type=int, default=3, help="of the time to the first batch")
@@ -267,24 +281,28 @@ def main() -> None:
         f"experiments. {options.threads} threads, batches of {BATCH_SIZE:,} windows of 1152 positions, blocks of "
         f"{BLOCK} in pools of {POOL:,}. Medians of {options.repeats} turns with all ways in each. Files are in the "
         "system's memory where it is not said that they come from the disk; then the system was asked to forget them. "
-        '"Decompression alone" is zstd and crc32c by numcodecs and google-crc32c on chunks in memory.',
+        '"Decompression alone" is zstd and crc32c by numcodecs and google-crc32c on chunks in memory. In the first '
+        "epoch the cache of the sequence is empty and takes what the loader gives it by itself; in later ones it holds "
+        "what the one before left.",
         "",
     ]
-    for name, choose in (
-        ("Blocks all over the store", scattered_blocks),
-        ("Blocks that follow one another", neighbouring_blocks),
+    for name, said, choose, whole in (
+        ("Blocks all over the store", BEGINNING, scattered_blocks, False),
+        ("Blocks that follow one another", WHOLE_EPOCH, neighbouring_blocks, True),
     ):
         blocks = choose(store, options.blocks, seed=0)
         n_compared = compare(store, blocks, options.threads)
-        entries, described = contestants(store, blocks, options.threads)
+        entries, described = contestants(store, blocks, options.threads, whole=whole)
         speeds = take_turns(store, entries, options.repeats)
         lines += [
             f"## {name}",
             "",
+            said,
+            "",
             f"{len(blocks) * BLOCK:,} windows: {described}. Before timing, {n_compared:,} windows were compared: "
             "equal.",
             "",
-            *tabulate(speeds),
+            *tabulate(entries, speeds),
         ]
         print("\n".join(lines[-16:]), flush=True)
         del entries

@@ -27,6 +27,15 @@ BLOCK = 512
 POOL = 32_768
 BLANK = 16
 
+BEGINNING = (
+    "As at the beginning of a first epoch: almost every block needs a chunk of the sequence (10 blocks long) that "
+    "nobody has read yet."
+)
+WHOLE_EPOCH = (
+    "In random order, as over a whole epoch with a cache that holds the genome: each chunk serves all blocks "
+    "in it."
+)
+
 Windows = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]
 """Rows, codes ``(window, position)``, packed labels ``(window, label_byte)``."""
 
@@ -126,8 +135,11 @@ class Shards:
                 needed.setdefault(name, Counter()).update(range(low, high // span + 1))
         self._spans = {name: (group[name], min(chunks), max(chunks) + 1) for name, chunks in needed.items()}
         self._packed: list[tuple[bytes, int, int]] = []
+        self._n_labels = 0
         for name, chunks in needed.items():
             self._load(Path(store.path), group[name], name, chunks)
+            if name == LABEL_BITS:
+                self._n_labels = len(self._packed)
 
     def _load(self, path: Path, array: Any, name: str, chunks: Counter[int]) -> None:
         """Take packed chunks into memory, with their size and how often a block needs them."""
@@ -150,13 +162,14 @@ class Shards:
             f"{n_uses / len(self._packed):.1f} times on average"
         )
 
-    def decompress(self, *, each_use: bool) -> None:
+    def decompress(self, *, each_use: bool = False, labels_only: bool = False) -> None:
         """Check and unpack chunks by numcodecs, once each or as often as a block needs them."""
-        largest = max(size for _, size, _ in self._packed)
+        chunks = self._packed[: self._n_labels] if labels_only else self._packed
+        largest = max(size for _, size, _ in chunks)
 
         def work(share: int) -> None:
             codec, out = Zstd(), np.empty(largest, np.uint8)
-            for packed, size, uses in self._packed[share :: self.threads]:
+            for packed, size, uses in chunks[share :: self.threads]:
                 for _ in range(uses if each_use else 1):
                     codec.decode(checked(memoryview(packed)), out=out[:size])
 
