@@ -32,7 +32,7 @@ COPY_BYTES = 1 << 32
 WINDOWS = 2_000_000
 
 
-def seconds_of(work: Callable[[], None]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
     """Time work on the card, from when it is idle until it is idle again."""
     torch.cuda.synchronize()
     started = time.perf_counter()
