@@ -27,7 +27,7 @@ from mfdstore.schema import n_bytes
 from mfdstore.shard_bytes import ZSTD_LEVEL
 
 _CODECS: Final = (ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec())
-_CODES_PER_CHUNK: Final = 1 << 20
+_CODES_PER_CHUNK: Final = 1 << 17
 _VALUES_PER_CHUNK: Final = 1 << 18
 _WINDOW_BYTES_PER_CHUNK: Final = 1 << 16
 _CONFIG: Final[ArrayConfigLike] = {"write_empty_chunks": True}

@@ -79,6 +79,11 @@ class Content(Protocol):
         ...
 
     @property
+    def pieces_ahead(self) -> int:
+        """How many pieces are at least to be ready or under way while one is used."""
+        ...
+
+    @property
     def leave(self) -> bool:
         """Whether threads that cut are left to themselves when nobody wants what they do (`start_threads`)."""
         ...

@@ -19,16 +19,18 @@ from mfdstore.loader.ahead import in_order
 from mfdstore.loader.batch import Batch
 from mfdstore.loader.batches import as_batches, padding
 from mfdstore.loader.content import Content, Cut, Piece
+from mfdstore.loader.kernels import augment
 from mfdstore.loader.processes import check_process
 from mfdstore.loader.stats import Meter
 from mfdstore.sampler.dealing import Stretches, pieces
-from mfdstore.sampler.draws import draw_augmentation
+from mfdstore.sampler.draws import AUGMENTATION, key_of
 from mfdstore.sampler.order import Order
 
 log = logging.getLogger(__name__)
 
 Strand = Literal["forward", "reverse", "random"]
 STRANDS: Final[tuple[Strand, ...]] = get_args(Strand)
+"""In the order of their numbers in `kernels.augment`."""
 
 View = tuple[Strand, int]
 """A strand, and a shift of all windows beside those that are drawn, in bp."""
@@ -65,14 +67,16 @@ class Cutting:
         self, cut: Callable[[Piece], Cut], order: Order, positions: Stretches
     ) -> tuple[NDArray[np.int64], list[Cut]]:
         """Cut the windows at some positions of the order, in each view."""
-        tickets = np.concatenate([order.at(stretch) for stretch in positions])
-        repeated = len(tickets) > 0 and int(tickets.max()) >= self.n_rows
-        rows = tickets % self.n_rows if repeated else tickets
-        drawn = draw_augmentation(tickets, seed=self.seed, epoch=self.epoch, max_shift=self.max_shift)
+        parts = [order.at(stretch) for stretch in positions]
+        tickets = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        key = np.uint64(key_of(self.seed, self.epoch, AUGMENTATION))
         made = []
-        for strand, shift in self.views:
-            reverse = drawn.reverse if strand == "random" else np.full(len(rows), strand == "reverse")
-            made.append(cut(Piece(rows, reverse, drawn.shift + shift, self.positions, self.pinned)))
+        rows = np.empty(len(tickets), np.int64)
+        for strand, shift_all in self.views:
+            reverse, shift = np.empty(len(tickets), np.bool_), np.empty(len(tickets), np.int64)
+            kind = STRANDS.index(strand)
+            augment(tickets, self.n_rows, key, kind, self.max_shift, shift_all, rows, reverse, shift)
+            made.append(cut(Piece(rows, reverse, shift, self.positions, self.pinned)))
         return rows, made
 
     def fill_up(
@@ -126,7 +130,7 @@ class Pass:
         content = self.content
         a_piece = max(1, content.windows_a_piece // self.batch_size) * self.batch_size
         cutters = self.threads if content.cutters is None else min(self.threads, content.cutters)
-        ahead = max(2, -(-self.ahead * self.batch_size // a_piece))
+        ahead = max(content.pieces_ahead, -(-self.ahead * self.batch_size // a_piece))
         device = getattr(content, "device", torch.device("cpu"))
         last = time.perf_counter()
         stop = threading.Event()

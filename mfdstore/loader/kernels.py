@@ -1,7 +1,10 @@
-"""The inner loops of the loader, compiled by numba; none holds the GIL, none allocates, none checks.
+"""The inner loops of the loader, compiled by numba; none holds the GIL, none checks.
 
 The loops run over one-dimensional slices by unsigned indices, because only then does LLVM see that nothing wraps
 around or overlaps and handles 32 bytes at a time: six times faster than ``out[i, j] = source[start + j]``.
+
+Whatever a piece needs is done by few calls: each one gives Python's lock back and has to wait for it again, which on
+two cores takes as long as to cut some hundred windows.
 
 A window is cut from one place among gigabytes, which takes the memory longer to find than to copy: so windows are
 asked for some turns before they are copied (`_AHEAD`; a third more windows a second on one thread).
@@ -42,6 +45,53 @@ def _define_prefetch(
 
 
 _prefetch: Any = intrinsic(_define_prefetch)
+
+
+_INCREMENT: Final = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLY_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2: Final = np.uint64(0x94D049BB133111EB)
+
+
+@compiled
+def augment(
+    tickets: NDArray[np.int64],
+    n_rows: int,
+    key: np.uint64,
+    strand: int,
+    max_shift: int,
+    shift_all: int,
+    rows: NDArray[np.int64],
+    reverse: NDArray[np.bool_],
+    shift: NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    """Find row, strand and shift of each ticket, as `sampler.draws.draw_augmentation` says.
+
+    Parameters
+    ----------
+    tickets
+        Shape ``(window,)``.
+    n_rows
+        Windows of the store.
+    key
+        Of the stream of draws.
+    strand
+        0 for all forward, 1 for all reverse, 2 for drawn.
+    max_shift, shift_all
+        Farthest drawn shift, and one of all windows, in bp.
+    rows, reverse, shift
+        To be filled, shape ``(window,)``.
+    """
+    spread = np.uint64(2 * max_shift + 1)
+    for i in range(tickets.shape[0]):
+        ticket = tickets[i]
+        rows[i] = ticket if ticket < n_rows else ticket % n_rows
+        state = key + (np.uint64(ticket) + np.uint64(1)) * _INCREMENT
+        state = (state ^ (state >> np.uint64(30))) * _MULTIPLY_1
+        state = (state ^ (state >> np.uint64(27))) * _MULTIPLY_2
+        state = state ^ (state >> np.uint64(31))
+        reverse[i] = state >> np.uint64(63) == np.uint64(1) if strand == 2 else strand == 1
+        drawn = ((state & np.uint64(0xFFFFFFFF)) * spread) >> np.uint64(32)
+        shift[i] = np.int64(drawn) - max_shift + shift_all
 
 
 @compiled
@@ -119,6 +169,39 @@ def copy_rows(
         to = out[place[i]]
         for j in range(np.uint64(width)):
             to[j] = row[j]
+
+
+@compiled
+def cut_piece(
+    codes: NDArray[np.uint8],
+    centre: NDArray[np.int64],
+    label_bits: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    reverse: NDArray[np.bool_],
+    shift: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    out_bits: NDArray[np.uint8],
+) -> None:  # pragma: no cover - compiled
+    """Cut windows and their labels out of what is held whole.
+
+    Parameters
+    ----------
+    codes, centre, label_bits
+        Of `ram.RamData`, shapes ``(base,)``, ``(window,)`` and ``(window, label_byte)``.
+    rows, reverse, shift
+        Of the windows, shape ``(window,)``.
+    out, out_bits
+        To be filled, shapes ``(window, position)`` and ``(window, label_byte)``.
+    """
+    n = rows.shape[0]
+    first = np.empty(n, np.int64)
+    place = np.empty(n, np.int64)
+    half = out.shape[1] // 2
+    for i in range(n):
+        first[i] = centre[rows[i]] + shift[i] - half
+        place[i] = i
+    cut_windows(codes, first, reverse, place, out)
+    copy_rows(label_bits, rows, place, out_bits)
 
 
 @compiled

@@ -45,6 +45,7 @@ class DeviceData:
     """
 
     windows_a_piece = _WINDOWS_A_PIECE
+    pieces_ahead = 2
     cutters: int | None = 1
     leave = False
 

@@ -16,7 +16,7 @@ from mfdstore.dinucleotides import BLANK
 from mfdstore.errors import StoreError
 from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
-from mfdstore.loader.kernels import copy_rows, cut_windows
+from mfdstore.loader.kernels import cut_piece
 from mfdstore.loader.memory import available_memory, cores
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
@@ -81,6 +81,7 @@ class RamData:
     digest: str
     store: Store
     windows_a_piece = _WINDOWS_A_PIECE
+    pieces_ahead = 5
     cutters: int | None = None
     leave = False
 
@@ -139,12 +140,16 @@ class RamData:
             pinned=piece.pinned,
             recycler=self._recycler,
         )
-        place = np.arange(len(piece.rows))
-        first = self.centre[piece.rows]
-        first += piece.shift
-        first -= piece.positions // 2
-        cut_windows(self.codes, first, piece.reverse, place, codes.numpy())
-        copy_rows(self.label_bits, piece.rows, place, bits.numpy())
+        cut_piece(
+            self.codes,
+            self.centre,
+            self.label_bits,
+            piece.rows,
+            piece.reverse,
+            piece.shift,
+            codes.numpy(),
+            bits.numpy(),
+        )
         return codes, bits
 
     def label_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -57,6 +57,7 @@ class StreamData:
     """
 
     windows_a_piece = _WINDOWS_A_PIECE
+    pieces_ahead = 2
     cutters: int | None = 2
 
     def __init__(self, store: Store, *, cache_bytes: int = DEFAULT_CACHE, flank: int = DEFAULT_FLANK) -> None:

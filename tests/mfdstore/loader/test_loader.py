@@ -24,6 +24,7 @@ from mfdstore.build.settings import BuildSettings, Sources
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Batch, Loader, RamData
 from mfdstore.loader import epoch as epoch_module
+from mfdstore.loader.kernels import augment
 from mfdstore.sampler.draws import draw_augmentation
 from mfdstore.sampler.order import FullShuffle
 from mfdstore.store import Store
@@ -245,7 +246,7 @@ def test_loader__leaves_no_thread_when_done_or_left_early(store: Any) -> None:
 def small_pieces(store: Any) -> RamData:
     """Have each batch cut by itself, as pieces of a real store's size have more windows than the test's store."""
     data = RamData(store)
-    data.windows_a_piece = 4
+    data.windows_a_piece, data.pieces_ahead = 4, 1
     return data
 
 
@@ -271,12 +272,12 @@ def test_loader__a_fault_in_a_thread_reaches_the_consumer(
 ) -> None:
     loader = Loader(store, batch_size=4, positions=10, ahead=2, data=small_pieces(store))
 
-    def fail_later(tickets: NDArray[np.int64], **options: int) -> Any:
+    def fail_later(tickets: NDArray[np.int64], *others: Any) -> None:
         if 40 in tickets:
             raise MemoryError("planted")
-        return draw_augmentation(tickets, **options)
+        augment(tickets, *others)
 
-    monkeypatch.setattr(epoch_module, "draw_augmentation", fail_later)
+    monkeypatch.setattr(epoch_module, "augment", fail_later)
     seen: list[list[int]] = []
     with pytest.raises(MemoryError, match="planted"):
         seen.extend(batch.window.tolist() for batch in loader)
@@ -288,11 +289,11 @@ def test_loader__runs_ahead_but_not_away(store: Any, monkeypatch: pytest.MonkeyP
     loader = Loader(store, batch_size=4, positions=10, ahead=4, threads=2, data=small_pieces(store))
     assembled: list[int] = []
 
-    def count(tickets: NDArray[np.int64], **options: int) -> Any:
+    def count(tickets: NDArray[np.int64], *others: Any) -> None:
         assembled.append(len(tickets) // 4)
-        return draw_augmentation(tickets, **options)
+        augment(tickets, *others)
 
-    monkeypatch.setattr(epoch_module, "draw_augmentation", count)
+    monkeypatch.setattr(epoch_module, "augment", count)
     iterator = iter(loader)
     next(iterator)
     deadline = time.monotonic() + 10

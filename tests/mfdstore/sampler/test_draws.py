@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mfdstore.loader.kernels import augment
 from mfdstore.sampler.draws import draw, draw_augmentation, key_of
 from mfdstore.sampler.order import FullShuffle
 
@@ -112,3 +113,25 @@ def test_draw_augmentation__without_shifts_moves_nothing() -> None:
 def test_draw_augmentation__refuses_a_shift_out_of_range(max_shift: int) -> None:
     with pytest.raises(ValueError, match=f"max_shift is {max_shift}"):
         draw_augmentation(np.arange(3), seed=0, epoch=0, max_shift=max_shift)
+
+
+@given(
+    seed=seeds,
+    epoch=epochs,
+    tickets=st.lists(st.integers(0, 2**40), min_size=1, max_size=30),
+    max_shift=st.integers(0, 99),
+    strand=st.sampled_from([0, 1, 2]),
+    shift_all=st.integers(-50, 50),
+)
+def test_augment__draws_the_same_in_one_loop(
+    seed: int, epoch: int, tickets: list[int], max_shift: int, strand: int, shift_all: int
+) -> None:
+    given_tickets = np.array(tickets, np.int64)
+    rows, shift = np.empty_like(given_tickets), np.empty_like(given_tickets)
+    reverse = np.empty(len(tickets), np.bool_)
+    key = np.uint64(naive_key(seed, epoch, 1))
+    augment(given_tickets, 1000, key, strand, max_shift, shift_all, rows, reverse, shift)
+    expected = draw_augmentation(given_tickets, seed=seed, epoch=epoch, max_shift=max_shift)
+    assert rows.tolist() == [ticket % 1000 for ticket in tickets]
+    assert shift.tolist() == (expected.shift + shift_all).tolist()
+    assert reverse.tolist() == (expected.reverse.tolist() if strand == 2 else [strand == 1] * len(tickets))
