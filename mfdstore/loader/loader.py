@@ -333,6 +333,8 @@ class Loader:
                 if self._running is start:
                     self._given += 1
                 yield batch
+        if self._running is start:  # a process whose share is empty has done the epoch as well
+            self._running, self._given = self._start_of(start.epoch + 1), 0
 
     def _place(self) -> tuple[int, int]:
         return self._rank_of or place_among_processes()

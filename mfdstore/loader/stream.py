@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
 from mfdstore.loader.kernels import copy_rows, cut_windows
+from mfdstore.loader.processes import check_process
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
 from mfdstore.loader.threads import end_threads, start_threads
@@ -64,6 +66,7 @@ class StreamData:
         self.flank = flank
         self._cache_bytes = cache_bytes
         self.digest = store.digest
+        self._process = os.getpid()
         self.leave = isinstance(store.path, Address)
         check_windows(store)
         self._store = store
@@ -79,6 +82,7 @@ class StreamData:
     @contextmanager
     def open(self, threads: int, meter: Meter, stop: threading.Event) -> Iterator[Callable[[Piece], Cut]]:
         """Give what cuts pieces, from any thread; blocks are read by threads of their own."""
+        check_process(self._process)
         if threads == 0:
             yield lambda piece: self._cut(piece, None, meter, stop)
             return

@@ -15,7 +15,7 @@ from zarr.storage import ObjectStore, WrapperStore
 
 from mfdstore.errors import StoreError
 from mfdstore.places.address import Address
-from mfdstore.places.connection import connect, explain, is_beyond
+from mfdstore.places.connection import check_asking, connect, explain, is_beyond
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -75,6 +75,7 @@ class Chunks(WrapperStore["ObjectStore[S3Store | HTTPStore]"]):
 
         assert self._address is not None
         assert self._since is not None
+        check_asking(self._address)
         chunk = _CHUNK.fullmatch(key)
         try:
             answer = await obstore.get_async(self._store.store, key, options=_options(byte_range))
@@ -117,6 +118,7 @@ class Chunks(WrapperStore["ObjectStore[S3Store | HTTPStore]"]):
         from obstore.exceptions import BaseError
 
         assert self._address is not None
+        check_asking(self._address)
         chunk = _CHUNK.fullmatch(key)
         array = chunk["array"] if chunk is not None else key
         options: GetOptions = {"range": {"suffix": length} if start < 0 else (start, start + length)}

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from mfdstore.errors import RemoteError
+from mfdstore.errors import ConfigError, RemoteError
 from mfdstore.places.address import Address
 
 if TYPE_CHECKING:
@@ -46,6 +46,29 @@ _ENVIRONMENT: Final = (
 _LATER: Final = "Run it again; what was done is not done twice."
 
 
+_asking: set[int] = set()
+"""The process whose threads ask."""
+
+
+def check_asking(address: Address) -> None:
+    """Refuse to ask in a fork of a process that has asked: the threads that do it are not in the fork.
+
+    Raises
+    ------
+    ConfigError
+        If this is one; it would wait for ever.
+    """
+    _asking.add(os.getpid())
+    if len(_asking) > 1:
+        _asking.remove(os.getpid())
+        raise ConfigError(
+            address,
+            found=f"reading in process {os.getpid()}, a fork of process {min(_asking)} that has asked servers",
+            expected="a process that was begun anew, or forked before anything was asked",
+            remedy='Take "spawn" or "forkserver" to begin processes.',
+        )
+
+
 def connect(address: Address, *, hasty: bool = False) -> S3Store | HTTPStore:
     """Make a client of the server; nothing is asked of it yet.
 
@@ -60,7 +83,10 @@ def connect(address: Address, *, hasty: bool = False) -> S3Store | HTTPStore:
     ------
     RemoteError
         If the environment holds no credentials, or settings that are none.
+    ConfigError
+        If this process is a fork of one that has asked servers.
     """
+    check_asking(address)
     from obstore.exceptions import BaseError
     from obstore.store import HTTPStore, S3Store
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from mfdstore.places.address import Address, Place
 from mfdstore.places.chunks import Chunks
-from mfdstore.places.connection import connect, explain
+from mfdstore.places.connection import check_asking, connect, explain
 
 if TYPE_CHECKING:
     from obstore.store import HTTPStore, S3Store
@@ -127,6 +127,7 @@ class RemoteFiles:
         """Read a whole object: none of a store is larger than a shard, some MB."""
         import obstore
 
+        check_asking(self.place)
         try:
             return bytes(obstore.get(self.client, name).bytes())
         except (obstore.exceptions.BaseError, OSError) as error:
@@ -146,6 +147,7 @@ class RemoteFiles:
         """List all objects of an address on S3, with what the server tells of each: ``size``, ``e_tag``."""
         import obstore
 
+        check_asking(self.place)
         try:
             found = [entry for block in obstore.list(self.client) for entry in block]
         except (obstore.exceptions.BaseError, OSError) as error:
@@ -163,6 +165,7 @@ class RemoteFiles:
         """
         import obstore
 
+        check_asking(self.place)
         if not self._has_stamps:
             return None
         try:

@@ -22,6 +22,7 @@ from numcodecs.zstd import Zstd
 
 from mfdstore.errors import StoreError
 from mfdstore.loader import Loader, RamData
+from mfdstore.loader.stream import StreamData
 from mfdstore.shard_bytes import frame_size
 from mfdstore.store import Store
 from tests.mfdstore.loader.programs import Programs
@@ -308,45 +309,50 @@ def test_stream__who_leaves_does_not_wait_for_what_was_planned(
     assert time.monotonic() - started < 1
 
 
-def test_stream__a_garbage_collection_in_a_thread_may_end_its_iterator(
-    large_store: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("mode", "where"), [("ram", (RamData, "_cut")), ("stream", (StreamData, "_cut_block"))]
+)
+def test_loader__a_garbage_collection_in_a_thread_may_end_its_iterator(
+    large_store: Any, mode: Mode, where: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The thread that cuts or reads would wait for itself."""
     faults: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", faults.append)
-    collectors: list[str] = []
+    begun, forgotten = threading.Event(), threading.Event()
+    done: list[str] = []
+    plain = getattr(*where)
 
-    def collect() -> None:
-        if gc.collect():
-            collectors.append(threading.current_thread().name)
+    def collect(*given: Any) -> Any:
+        if begun.is_set():
+            forgotten.wait(5)
+            gc.collect()
+        done.append(threading.current_thread().name)
+        return plain(*given)
 
+    loader = Loader(large_store, batch_size=64, positions=10, mode=mode, shuffle="blocks", pool=1024)
+    monkeypatch.setattr(*where, collect)
     gc.collect()
     gc.disable()
     try:
-        for mode in MODES:
-            loader = Loader(large_store, batch_size=64, positions=10, mode=mode, shuffle="blocks", pool=1024)
-            iterator = iter(loader)
+        iterator = iter(loader)
+        next(iterator)
+        n_done = -1
+        while n_done < len(done):  # until what is ahead is cut
+            n_done = len(done)
+            time.sleep(0.1)
+        begun.set()
+        for _ in range(17):  # another piece is begun, which waits
             next(iterator)
-            if mode == "stream":
-                slow_down(monkeypatch, 0.02, collect)
-            else:
-                plain = RamData._cut
-                monkeypatch.setattr(
-                    RamData, "_cut", lambda self, piece, do=plain: (collect(), do(self, piece))[1]
-                )
-            circle: list[Any] = [iterator]
-            circle.append(circle)
-            for _ in range(40):
-                next(iterator)
-            del circle, iterator
-            if mode == "ram":
-                gc.collect()
-            assert wait_until(lambda: not loader_threads())
-            monkeypatch.undo()
-            monkeypatch.setattr(sys, "unraisablehook", faults.append)
+        circle: list[Any] = [iterator]
+        circle.append(circle)
+        del circle, iterator
+        assert loader_threads()
+        forgotten.set()
+        assert wait_until(lambda: not loader_threads())
     finally:
         gc.enable()
     assert not faults
-    assert any(name.startswith("mfdstore-loader") for name in collectors)
+    assert {name.rpartition("-")[0] for name in done} == {"mfdstore-loader"}
 
 
 PROGRAM = """
