@@ -95,27 +95,37 @@ class ChunkReader:
         self.read_into(out, first, meter)
         return out
 
+    def read_each(self, first: int, n_chunks: int, meter: Meter) -> list[NDArray[np.uint8]]:
+        """Read some chunks that follow one another, each into memory of its own; raises as `read`."""
+        last = self.n_rows - first * self.rows_per_chunk
+        outs = [
+            np.empty((min(self.rows_per_chunk, last - at), *self._width), np.uint8)
+            for at in range(0, n_chunks * self.rows_per_chunk, self.rows_per_chunk)
+        ]
+        self._read(outs, first, meter)
+        return outs
+
     def read_into(self, out: NDArray[np.uint8], first: int, meter: Meter) -> None:
         """Read the chunks of as many rows as `out` has, from the first row of a chunk on; raises as `read`."""
-        n_chunks = -(-len(out) // self.rows_per_chunk)
-        while n_chunks:
-            shard, inner = divmod(first, self._per_shard)
-            here = min(n_chunks, self._per_shard - inner)
-            rows = here * self.rows_per_chunk
-            self._read_of_shard(out[:rows], shard, inner, here, meter)
-            out, first, n_chunks = out[rows:], first + here, n_chunks - here
+        step = self.rows_per_chunk
+        self._read([out[at : at + step] for at in range(0, len(out), step)], first, meter)
 
-    def _read_of_shard(
-        self, out: NDArray[np.uint8], shard: int, inner: int, n_chunks: int, meter: Meter
-    ) -> None:
+    def _read(self, outs: list[NDArray[np.uint8]], first: int, meter: Meter) -> None:
+        """Fill an array for each chunk; those of one shard by one request."""
+        while outs:
+            shard, inner = divmod(first, self._per_shard)
+            here = min(len(outs), self._per_shard - inner)
+            self._read_of_shard(outs[:here], shard, inner, meter)
+            outs, first = outs[here:], first + here
+
+    def _read_of_shard(self, outs: list[NDArray[np.uint8]], shard: int, inner: int, meter: Meter) -> None:
         started = time.perf_counter()
-        index = self._index(shard)[inner : inner + n_chunks]
+        index = self._index(shard)[inner : inner + len(outs)]
         begin, end = int(index[:, 0].min()), int(index.sum(1).max())
         # chunks that follow one another are neighbours in the file; were they not, the holes would come along
         content = memoryview(self._part(shard, begin, end - begin))
         read = time.perf_counter()
-        for number, (at, size) in enumerate(index.tolist()):
-            rows = out[number * self.rows_per_chunk : (number + 1) * self.rows_per_chunk]
+        for number, ((at, size), rows) in enumerate(zip(index.tolist(), outs, strict=True)):
             try:
                 self._unpack(content[at - begin : at - begin + size], rows)
             except (ValueError, RuntimeError) as error:

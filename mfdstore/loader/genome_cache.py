@@ -77,12 +77,12 @@ class GenomeCache:
         if low >= high:
             return np.full(stop - start, BLANK, np.uint8), 0
         first, last = low // step, (high - 1) // step
+        chunks = self._chunks_of(reader, chrom, first, last - first + 1, meter)
         if first == last and start == low and stop == high:
-            return self._chunk(reader, chrom, first, meter), start - first * step
+            return chunks[0], start - first * step
         codes = np.full(stop - start, BLANK, np.uint8)
-        for number in range(first, last + 1):
+        for number, chunk in enumerate(chunks, first):
             begin, end = max(low, number * step), min(high, (number + 1) * step)
-            chunk = self._chunk(reader, chrom, number, meter)
             codes[begin - start : end - start] = chunk[begin - number * step : end - number * step]
         return codes, 0
 
@@ -96,34 +96,47 @@ class GenomeCache:
                 reader = self._readers.setdefault(chrom, reader)
         return reader
 
-    def _chunk(self, reader: ChunkReader, chrom: str, number: int, meter: Meter) -> NDArray[np.uint8]:
-        key = (chrom, number)
+    def _chunks_of(
+        self, reader: ChunkReader, chrom: str, first: int, n_chunks: int, meter: Meter
+    ) -> list[NDArray[np.uint8]]:
+        """Give some chunks that follow one another: those that nobody has are read here, neighbours by one request."""
+        keys = [(chrom, number) for number in range(first, first + n_chunks)]
+        mine: list[_Key] = []
         with self._lock:
-            future = self._chunks.get(key)
-            mine = future is None
-            if future is None:
-                future = self._chunks[key] = Future()
-            else:
-                self._chunks.move_to_end(key)
-        if not mine:
-            return future.result()
+            for key in keys:
+                if key in self._chunks:
+                    self._chunks.move_to_end(key)
+                else:
+                    self._chunks[key] = Future()
+                    mine.append(key)
+            futures = [self._chunks[key] for key in keys]
         try:
-            chunk = reader.read(number, 1, meter)
+            while mine:
+                run = [key for place, key in enumerate(mine) if key[1] == mine[0][1] + place]
+                for key, chunk in zip(run, reader.read_each(run[0][1], len(run), meter), strict=True):
+                    with self._lock:
+                        self._held += chunk.nbytes
+                    futures[key[1] - first].set_result(chunk)
+                mine = mine[len(run) :]
         except BaseException as error:
             with self._lock:
-                del self._chunks[key]
-            future.set_exception(error)
+                for key in mine:
+                    del self._chunks[key]
+            for key in mine:
+                futures[key[1] - first].set_exception(error)
             raise
         with self._lock:
-            self._held += chunk.nbytes
-            self._drop_oldest(key)
-        future.set_result(chunk)
-        return chunk
+            self._drop_oldest(set(keys))
+        return [future.result() for future in futures]
 
-    def _drop_oldest(self, kept: _Key) -> None:
-        for key, future in list(self._chunks.items()):
+    def _drop_oldest(self, kept: set[_Key]) -> None:
+        """Drop what was used longest ago, until the rest fits; what is being read, or is wanted now, stays."""
+        dropped: list[_Key] = []
+        for key, future in self._chunks.items():
             if self._held <= self._max_bytes:
-                return
-            if key != kept and future.done():
-                del self._chunks[key]
+                break
+            if key not in kept and future.done():
+                dropped.append(key)
                 self._held -= future.result().nbytes
+        for key in dropped:
+            del self._chunks[key]

@@ -20,6 +20,7 @@ import pytest
 import torch
 from numcodecs.zstd import Zstd
 
+from mfdstore import layout, schema
 from mfdstore.errors import StoreError
 from mfdstore.loader import Loader, RamData
 from mfdstore.loader.stream import StreamData
@@ -38,7 +39,7 @@ from tests.mfdstore.loader.watching import (
 Mode = Literal["ram", "stream"]
 MODES: tuple[Mode, ...] = ("ram", "stream")
 CHUNKS_A_SHARD = 32
-"""Of the labels; of the sequence half as many."""
+"""Of the labels."""
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def index_of(content: bytes, n_chunks: int) -> np.ndarray[Any, Any]:
 
 
 def n_chunks_of(file: Path) -> int:
-    return CHUNKS_A_SHARD if "label_bits" in str(file) else CHUNKS_A_SHARD // 2
+    return CHUNKS_A_SHARD if "label_bits" in str(file) else schema.CODES_PER_SHARD // layout._CODES_PER_CHUNK
 
 
 def flip_in_chunk(file: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mfdstore import schema
+from mfdstore import layout, schema
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Loader, RamData
 from mfdstore.loader.genome_cache import GenomeCache
@@ -26,7 +26,7 @@ from mfdstore.sampler.draws import draw_augmentation
 from mfdstore.store import Store
 from tests.mfdstore.loader.watching import assert_equal, everything, loader_threads
 
-CHUNK = 1 << 20
+CHUNK = layout._CODES_PER_CHUNK
 """Codes in a chunk of a store as it is written."""
 
 
@@ -188,7 +188,7 @@ def test_stream__gives_what_ram_gives_of_chunks_as_they_are_written(
         "shuffle": shuffle,
         "pool": 4096,
     }
-    streamed = StreamData(large_store, cache_bytes=CHUNK + 1)  # of four chunks it holds one
+    streamed = StreamData(large_store, cache_bytes=CHUNK + 1)  # of all chunks it holds one
     assert_equal(
         Loader(large_store, data=streamed, threads=threads, **options),
         Loader(large_store, data=large_in_ram, **options),
