@@ -29,8 +29,8 @@ class GenomeCache:
     store
         To be read.
     max_bytes
-        Memory for unpacked chunks, 1 byte a base; those that were used longest ago are dropped. At least one chunk
-        for each thread is held while it is in use, whatever the number.
+        Memory for unpacked chunks, 1 byte a base; those that were used longest ago are dropped. What is in use is
+        held beside them.
     """
 
     def __init__(self, store: Store, max_bytes: int) -> None:
@@ -125,17 +125,18 @@ class GenomeCache:
             for key in mine:
                 futures[key[1] - first].set_exception(error)
             raise
+        chunks = [future.result() for future in futures]
         with self._lock:
-            self._drop_oldest(set(keys))
-        return [future.result() for future in futures]
+            self._drop_oldest()
+        return chunks
 
-    def _drop_oldest(self, kept: set[_Key]) -> None:
-        """Drop what was used longest ago, until the rest fits; what is being read, or is wanted now, stays."""
+    def _drop_oldest(self) -> None:
+        """Drop what was used longest ago, until the rest fits; what is being read stays."""
         dropped: list[_Key] = []
         for key, future in self._chunks.items():
             if self._held <= self._max_bytes:
                 break
-            if key not in kept and future.done():
+            if future.done():
                 dropped.append(key)
                 self._held -= future.result().nbytes
         for key in dropped:
