@@ -205,6 +205,42 @@ def cut_piece(
 
 
 @compiled
+def cut_stretch(
+    source: NDArray[np.uint8],
+    origin: int,
+    label_bits: NDArray[np.uint8],
+    first_row: int,
+    first: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    reverse: NDArray[np.bool_],
+    place: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    out_bits: NDArray[np.uint8],
+) -> None:  # pragma: no cover - compiled
+    """Cut windows that lie near each other, and their labels, out of what was read of each.
+
+    Parameters
+    ----------
+    source, origin
+        Codes of a stretch of the chromosome, shape ``(base,)``, and the position of the first.
+    label_bits, first_row
+        Labels of a chunk, shape ``(row, label_byte)``, and the row of the first in the store.
+    first, rows, reverse
+        First position that each window reads, its row in the store, and its strand, shape ``(window,)``.
+    place, out, out_bits
+        As of `cut_windows` and `copy_rows`.
+    """
+    n = rows.shape[0]
+    here = np.empty(n, np.int64)
+    for i in range(n):
+        here[i] = first[i] - origin
+    cut_windows(source, here, reverse, place, out)
+    for i in range(n):
+        here[i] = rows[i] - first_row
+    copy_rows(label_bits, here, place, out_bits)
+
+
+@compiled
 def expand_codes(
     codes: NDArray[np.uint8], zero_one: NDArray[Any], out: NDArray[Any]
 ) -> None:  # pragma: no cover - compiled

@@ -20,7 +20,7 @@ from mfdstore.errors import RemoteError, StoreError
 from mfdstore.loader.chunks import ChunkReader
 from mfdstore.loader.content import DEFAULT_FLANK, Cut, Piece, check_windows, empty_cut
 from mfdstore.loader.genome_cache import GenomeCache
-from mfdstore.loader.kernels import copy_rows, cut_windows
+from mfdstore.loader.kernels import cut_stretch
 from mfdstore.loader.processes import check_process
 from mfdstore.loader.recycling import Recycler
 from mfdstore.loader.stats import Meter
@@ -99,7 +99,9 @@ class StreamData:
         bits = np.empty((len(rows), n_bytes(self._store.n_experiments)), np.uint8)
         turn = np.argsort(rows, kind="stable")
         for begin, end in _spans(rows[turn] // self._labels.rows_per_chunk):
-            self._copy_labels(rows[turn[begin:end]], turn[begin:end], bits, Meter())
+            place = turn[begin:end]
+            chunk, first_row = self._chunk_of(rows[place[0]])
+            bits[place] = self._labels.read(chunk, 1, Meter())[rows[place] - first_row]
         return bits
 
     def _cut(self, piece: Piece, pool: Executor | None, meter: Meter, stop: threading.Event) -> Cut:
@@ -149,10 +151,10 @@ class StreamData:
         """Cut the windows from `begin` to `end`, whose labels are in one chunk."""
         if stop.is_set():
             return
-        self._copy_labels(work.rows[begin:end], work.place[begin:end], work.bits, meter)
+        chunk, first_row = self._chunk_of(work.rows[begin])
+        label_bits = self._labels.read(chunk, 1, meter)
         inner = slice(*np.searchsorted(work.far, (begin + 1, end)).tolist())
-        borders = [begin, *work.far[inner].tolist(), end]
-        for one, other in pairwise(borders):
+        for one, other in pairwise([begin, *work.far[inner].tolist(), end]):
             if stop.is_set():
                 return
             first = work.first[one:other]
@@ -161,19 +163,24 @@ class StreamData:
                 self._windows.chroms[work.chrom[one]], start, int(first.max()) + work.positions, meter
             )
             began = time.perf_counter()
-            first += offset - start  # of no use to anybody else
-            cut_windows(source, first, work.reverse[one:other], work.place[one:other], work.codes)
+            cut_stretch(
+                source,
+                start - offset,
+                label_bits,
+                first_row,
+                first,
+                work.rows[one:other],
+                work.reverse[one:other],
+                work.place[one:other],
+                work.codes,
+                work.bits,
+            )
             meter.add_work("gather", time.perf_counter() - began)
 
-    def _copy_labels(
-        self, rows: NDArray[np.int64], place: NDArray[np.int64], bits: NDArray[np.uint8], meter: Meter
-    ) -> None:
-        """Copy labels of windows that are in one chunk."""
-        chunk = int(rows[0]) // self._labels.rows_per_chunk
-        held = self._labels.read(chunk, 1, meter)
-        began = time.perf_counter()
-        copy_rows(held, rows - chunk * self._labels.rows_per_chunk, place, bits)
-        meter.add_work("gather", time.perf_counter() - began)
+    def _chunk_of(self, row: int) -> tuple[int, int]:
+        """Find the chunk of labels that holds a row, and the chunk's first row."""
+        chunk = int(row) // self._labels.rows_per_chunk
+        return chunk, chunk * self._labels.rows_per_chunk
 
 
 @dataclass(frozen=True)

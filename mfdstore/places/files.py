@@ -73,9 +73,14 @@ class LocalFiles:
 
     def part(self, name: str, start: int, length: int) -> bytes:
         """Read a part of a file; from its end where `start` is negative."""
-        with (self.place / name).open("rb", buffering=0) as handle:
-            handle.seek(start, os.SEEK_END if start < 0 else os.SEEK_SET)
-            return handle.read(length)
+        # by the system's calls: a loader reads some thousand parts a second
+        descriptor = os.open(f"{self.place}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if start < 0:
+                start += os.fstat(descriptor).st_size
+            return os.pread(descriptor, length, start)
+        finally:
+            os.close(descriptor)
 
     def digest(self, name: str) -> bytes:
         """Digest a file's bytes (SHA-256), some at a time."""
