@@ -13,12 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfdstore.errors import ConfigError, StoreError
+from mfdstore.errors import ConfigError
 from mfdstore.loader.batch import Batch
 from mfdstore.loader.content import Content, check_reach
 from mfdstore.loader.epoch import STRANDS, Cutting, Pass, Strand, View
 from mfdstore.loader.modes import Mode, open_content
-from mfdstore.loader.options import check_batches, check_numbers, check_words, choose_shuffle
+from mfdstore.loader.options import (
+    check_batches,
+    check_content,
+    check_numbers,
+    check_place,
+    check_words,
+    choose_shuffle,
+)
 from mfdstore.loader.processes import check_process, place_among_processes
 from mfdstore.loader.progress import Progress
 from mfdstore.loader.sampling import choose_sampling
@@ -138,13 +145,9 @@ class Loader:
             ("pool", pool, block),
         )
         check_words(strand, drop_last=drop_last, pad=pad)
-        if (rank is None) != (world_size is None):
-            raise ValueError("give rank and world_size together, or neither")
-        if rank is not None and world_size is not None:
-            check_rank(rank, world_size)
         self._process = os.getpid()
         self._is_worker = False
-        self._rank_of = None if rank is None or world_size is None else (rank, world_size)
+        self._rank_of = check_place(rank, world_size)
         self._sampling = choose_sampling(store, split, rows, sampling)
         self._digest = store.digest
         self._batch_size = batch_size
@@ -155,14 +158,7 @@ class Loader:
             data = open_content(
                 store, mode, positions=positions, max_shift=max_shift, memory=memory, device=device
             )
-        if data.digest != store.digest:
-            raise StoreError(
-                store.path,
-                found=f"data in memory of a store of digest {data.digest[:12]}",
-                expected=f"of this one, {store.digest[:12]}",
-                remedy="Open the content of each store by itself.",
-            )
-        check_reach(data, positions=positions, max_shift=max_shift)
+        check_content(data, store, positions=positions, max_shift=max_shift)
         self._data = data
         self._ordering = Ordering(choose_shuffle(shuffle, data), seed, store.n_windows, block, pool)
         self._cutting = Cutting(

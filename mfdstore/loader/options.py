@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from mfdstore.errors import ConfigError
-from mfdstore.loader.content import Content
+from typing import TYPE_CHECKING
+
+from mfdstore.errors import ConfigError, StoreError
+from mfdstore.loader.content import Content, check_reach
 from mfdstore.loader.epoch import STRANDS
 from mfdstore.loader.stream import StreamData
+from mfdstore.sampler.dealing import check_rank
 from mfdstore.sampler.order import SHUFFLES, Shuffle
+
+if TYPE_CHECKING:
+    from mfdstore.store import Store
 
 
 def check_numbers(*options: tuple[str, int, int]) -> None:
@@ -43,6 +49,42 @@ def check_words(strand: str, *, drop_last: bool, pad: bool) -> None:
             expected="one: what does not fill a batch is left out, or filled up",
             remedy="Leave drop_last to training and pad to evaluation.",
         )
+
+
+def check_place(rank: int | None, world_size: int | None) -> tuple[int, int] | None:
+    """Give rank and number of processes where they are said.
+
+    Raises
+    ------
+    ValueError
+        If one of them is, or there is no such rank.
+    """
+    if rank is None and world_size is None:
+        return None
+    if rank is None or world_size is None:
+        raise ValueError("give rank and world_size together, or neither")
+    check_rank(rank, world_size)
+    return rank, world_size
+
+
+def check_content(data: Content, store: Store, *, positions: int, max_shift: int) -> None:
+    """Refuse another store's content, and windows that could reach beyond what is held.
+
+    Raises
+    ------
+    StoreError
+        If it is another store's.
+    ConfigError
+        If the windows are too long.
+    """
+    if data.digest != store.digest:
+        raise StoreError(
+            store.path,
+            found=f"data in memory of a store of digest {data.digest[:12]}",
+            expected=f"of this one, {store.digest[:12]}",
+            remedy="Open the content of each store by itself.",
+        )
+    check_reach(data, positions=positions, max_shift=max_shift)
 
 
 def check_batches(n_batches: int, batch_size: int, n_windows: int, n_processes: int) -> None:
