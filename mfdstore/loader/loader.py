@@ -14,18 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from mfdstore.errors import ConfigError
+from mfdstore.loader import options
 from mfdstore.loader.batch import Batch
 from mfdstore.loader.content import Content, check_reach
 from mfdstore.loader.epoch import STRANDS, Cutting, Pass, Strand, View
 from mfdstore.loader.modes import Mode, open_content
-from mfdstore.loader.options import (
-    check_batches,
-    check_content,
-    check_numbers,
-    check_place,
-    check_words,
-    choose_shuffle,
-)
 from mfdstore.loader.processes import check_process, place_among_processes
 from mfdstore.loader.progress import Progress
 from mfdstore.loader.sampling import choose_sampling
@@ -135,7 +128,7 @@ class Loader:
         device: torch.device | str | None = None,
         pin_memory: bool = False,
     ) -> None:
-        check_numbers(
+        options.check_numbers(
             ("batch_size", batch_size, 1),
             ("positions", positions, 1),
             ("max_shift", max_shift, 0),
@@ -144,10 +137,10 @@ class Loader:
             ("block", block, 1),
             ("pool", pool, block),
         )
-        check_words(strand, drop_last=drop_last, pad=pad)
+        options.check_words(strand, drop_last=drop_last, pad=pad)
         self._process = os.getpid()
         self._is_worker = False
-        self._rank_of = check_place(rank, world_size)
+        self._rank_of = options.check_place(rank, world_size)
         self._sampling = choose_sampling(store, split, rows, sampling)
         self._digest = store.digest
         self._batch_size = batch_size
@@ -158,9 +151,9 @@ class Loader:
             data = open_content(
                 store, mode, positions=positions, max_shift=max_shift, memory=memory, device=device
             )
-        check_content(data, store, positions=positions, max_shift=max_shift)
+        options.check_content(data, store, positions=positions, max_shift=max_shift)
         self._data = data
-        self._ordering = Ordering(choose_shuffle(shuffle, data), seed, store.n_windows, block, pool)
+        self._ordering = Ordering(options.choose_shuffle(shuffle, data), seed, store.n_windows, block, pool)
         self._cutting = Cutting(
             seed=seed,
             epoch=0,
@@ -176,7 +169,7 @@ class Loader:
         self._given = 0
         if drop_last:  # else a process without a window has nothing to do
             _, n_processes = self._place()
-            check_batches(self._count(self._next), batch_size, self._sampling.n_windows, n_processes)
+            options.check_batches(self._count(self._next), batch_size, self._sampling.n_windows, n_processes)
 
     @property
     def data(self) -> Content:
@@ -347,14 +340,11 @@ class Loader:
         )
 
     def _behind(self, progress: Progress, n_batches: int) -> Progress:
-        _, world_size = self._place()
-        return progress.behind(
-            n_batches, batch_size=self._batch_size, world_size=world_size, in_turns=self._ordering.in_turns
-        )
+        sizes = {"batch_size": self._batch_size, "world_size": self._place()[1]}
+        return progress.behind(n_batches, **sizes, in_turns=self._ordering.in_turns)
 
     def _start_of(self, epoch: int) -> Progress:
-        n_windows = self._sampling.n_windows
-        return Progress(epoch, 0, (range(n_windows),) if n_windows else ())
+        return Progress(epoch, 0, (range(self._sampling.n_windows),))
 
     def _order_parts(self) -> dict[str, Any]:
         """Say all that the order of an epoch depends on."""
