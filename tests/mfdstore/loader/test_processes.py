@@ -29,6 +29,7 @@ def codes_of(store: Store, mode: Literal["ram", "stream"], answers: Any) -> None
     answers.put((codes.numpy().tobytes(), window.tolist()))
 
 
+@pytest.mark.slow
 def test_loader__reads_in_processes_that_begin_anew(store: Any) -> None:
     codes, _, window = everything(Loader(store, **OPTIONS))
     running = []
@@ -53,7 +54,7 @@ from mfdstore.errors import ConfigError
 path, mode, threads, begun = sys.argv[1:]
 loader = Loader(Store(path), batch_size=16, positions=90, mode=mode, threads=int(threads), shuffle="blocks")
 said = []
-for _ in range(8):
+for _ in range(5):
     iterator = iter(loader)
     if begun == "yes":
         next(iterator)
