@@ -19,7 +19,7 @@ from mfdstore.loader.batch import Batch
 from mfdstore.loader.content import Content, check_reach
 from mfdstore.loader.epoch import STRANDS, Cutting, Pass, Strand, View
 from mfdstore.loader.modes import Mode, open_content
-from mfdstore.loader.processes import check_process, place_among_processes
+from mfdstore.loader.processes import check_process, rank_here
 from mfdstore.loader.progress import Progress
 from mfdstore.loader.sampling import choose_sampling
 from mfdstore.loader.samplings import Sampling
@@ -137,6 +137,7 @@ class Loader:
             ("block", block, 1),
             ("pool", pool, block),
         )
+        seed = int(seed)
         options.check_words(strand, drop_last=drop_last, pad=pad)
         self._process = os.getpid()
         self._is_worker = False
@@ -200,6 +201,7 @@ class Loader:
         ValueError
             If the epoch is negative, or has fewer batches.
         """
+        epoch = int(epoch)  # of numpy, perhaps
         start = self._start_of(max(0, epoch))
         n_batches = self._count(start)
         if epoch < 0 or not 0 <= start_batch <= n_batches:
@@ -243,8 +245,8 @@ class Loader:
         self._is_worker = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Go to another process without threads and counts; that process is of the same rank."""
-        return {**self.__dict__, "_rank_of": self._place(), "_meter": None}
+        """Go to another process without threads and counts; workers of a process that has a rank are of that rank."""
+        return {**self.__dict__, "_rank_of": self._rank_of or rank_here(), "_meter": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -326,7 +328,7 @@ class Loader:
             self._running, self._given = self._start_of(start.epoch + 1), 0
 
     def _place(self) -> tuple[int, int]:
-        return self._rank_of or place_among_processes()
+        return self._rank_of or rank_here() or (0, 1)
 
     def _count(self, progress: Progress) -> int:
         rank, world_size = self._place()

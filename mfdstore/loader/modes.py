@@ -77,12 +77,18 @@ def open_content(
         raise ConfigError(
             "mode", found=repr(mode), expected=f"one of {', '.join(MODES)}", remedy="Choose one."
         )
+    if memory is not None and memory < 1:
+        raise ConfigError(
+            "memory", found=f"{memory} bytes", expected="at least 1", remedy="Give more, or leave it out."
+        )
+    check_device(device)
     flank = max(DEFAULT_FLANK, reach(positions, max_shift))
     chosen = choose_mode(store, memory=memory, device=device, flank=flank) if mode == "auto" else mode
     log.info("%s is read by mode %s", store.path, chosen)
     if chosen == "stream":
         available = available_memory()
-        budget = memory or (DEFAULT_CACHE if available is None else int(_STREAM_SHARE * available))
+        share = DEFAULT_CACHE if available is None else int(_STREAM_SHARE * available)
+        budget = share if memory is None else memory
         # the rest is for the pools
         return StreamData(store, cache_bytes=max(_LEAST_CACHE, budget * 3 // 4), flank=flank)
     if chosen == "device":
@@ -97,6 +103,31 @@ def open_content(
     if shared:
         return share_ram(store, flank=flank, on_progress=on_progress)
     return RamData(store, flank=flank, on_progress=on_progress)
+
+
+def check_device(device: torch.device | str | None) -> None:
+    """Refuse a device that is none, or is not there.
+
+    Raises
+    ------
+    ConfigError
+        If so.
+    """
+    if device is None:
+        return
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(
+            "device", found=repr(device), expected="cpu, cuda, cuda:1, mps", remedy="Choose one."
+        ) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device",
+            found=f"{found}, which torch does not find here",
+            expected="a device of this machine",
+            remedy="Leave it out, or install torch for CUDA and its driver.",
+        )
 
 
 def choose_mode(

@@ -9,11 +9,11 @@ import torch
 from mfdstore.errors import ConfigError
 
 
-def place_among_processes() -> tuple[int, int]:
-    """Give rank and number of the processes of ``torch.distributed``; 0 of 1 where it is not initialised."""
+def rank_here() -> tuple[int, int] | None:
+    """Give rank and number of the processes of ``torch.distributed``; `None` where it is not initialised."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
+    return None
 
 
 def check_process(made_in: int) -> None:

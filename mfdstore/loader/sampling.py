@@ -34,6 +34,13 @@ def choose_sampling(
     """
     if sum(given is not None for given in (split, rows, sampling)) > 1:
         raise ValueError("give a split or rows, not both, or a sampling instead")
+    if sampling is not None and sampling.digest != store.digest:
+        raise StoreError(
+            store.path,
+            found=f"a sampling of windows of another store, of digest {sampling.digest[:12]}",
+            expected=f"of this one, {store.digest[:12]}",
+            remedy="Make the sampling with the store that is read.",
+        )
     chosen = sampling or EachOnce(store, _choose_rows(store, split, rows))
     if not chosen.n_windows:
         what = "rows" if split is None else f"split {split}"

@@ -29,6 +29,11 @@ class Sampling(Protocol):
         ...
 
     @property
+    def digest(self) -> str:
+        """Of the content of the store whose windows it chooses."""
+        ...
+
+    @property
     def n_windows(self) -> int:
         """Windows of an epoch, each counted as often as it comes."""
         ...
@@ -50,6 +55,7 @@ class EachOnce:
     """
 
     def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
+        self.digest = store.digest
         self._tickets = tickets_of(rows, store.n_windows)
         self.name = f"each once, {_digest(rows)}"
         self.n_windows = len(rows)
@@ -89,13 +95,16 @@ class ByWeight:
         weights: NDArray[np.float64],
         n_windows: int | None = None,
     ) -> None:
-        if len(weights) != len(rows) or not np.isfinite(weights).all() or (weights < 0).any():
+        if weights.shape != rows.shape or not np.isfinite(weights).all() or (weights < 0).any():
             raise ConfigError(
                 "weights",
                 found=f"{len(weights):,} of which {int((~(weights >= 0)).sum())} are negative or no number",
                 expected=f"{len(rows):,} numbers from 0 on, one for each window",
                 remedy="Give such weights.",
             )
+        if n_windows is not None and n_windows < 1:
+            raise ConfigError("n_windows", found=str(n_windows), expected="at least 1", remedy="Give more.")
+        self.digest = store.digest
         turn = np.argsort(rows, kind="stable")
         self._rows = rows[turn]
         total = np.cumsum(weights[turn], dtype=np.float64)
@@ -137,6 +146,7 @@ class WithNegatives:
     ) -> None:
         if not 0 <= ratio < float("inf"):
             raise ConfigError("ratio", found=str(ratio), expected="a number from 0 on", remedy="Give one.")
+        self.digest = store.digest
         self._positive, self._negative = positive, negative
         self._n_negative = min(len(negative), round(ratio * len(positive)))
         self.n_windows = len(positive) + self._n_negative

@@ -61,7 +61,7 @@ class FullShuffle(AsGiven):
     """Every order of all windows is as likely as any other.
 
     Window i stands where its draw from ``key(seed, epoch, 0)`` stands among all draws. Shuffling 16 million
-    windows takes about two seconds.
+    windows takes some seconds.
 
     Parameters
     ----------

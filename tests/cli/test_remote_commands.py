@@ -163,7 +163,11 @@ def test_a_model_is_trained_and_scored_from_s3_as_from_disk(bucket: Bucket, tmp_
     for store, name in ((address, "there"), (planted.path, "here")):
         out = tmp_path / name
         for words in (
-            ("train", "--store", store, "--out", out, "--config", config, "--device", "cpu", "--threads", 1),
+            # in the order of a stream: of a server it is the only one
+            (
+                *("train", "--store", store, "--out", out, "--config", config),
+                *("--device", "cpu", "--threads", 1, "--loader", "stream"),
+            ),
             ("evaluate", out, "--device", "cpu", "--json"),
             ("evaluate", out, "--store", store, "--device", "cpu", "--json"),
         ):

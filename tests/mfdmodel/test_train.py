@@ -476,7 +476,7 @@ def test_train__lets_ctrl_c_through(planted: Store, tmp_path: Path) -> None:
         fit(tiny_config(), planted, tmp_path / "run", on_progress=interrupt)
     assert signal.getsignal(signal.SIGINT) is before
     assert threading.active_count() == 1 or not any(
-        "mfdstore" in thread.name for thread in threading.enumerate()
+        "mfdstore-loader" in thread.name for thread in threading.enumerate()
     )
 
 

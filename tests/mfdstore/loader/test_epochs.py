@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,26 @@ def test_views__refuses_what_is_no_view(store: Any, data: RamData, strands: Any,
         Loader(store, batch_size=8, data=data).views(strands, shifts)
     with pytest.raises(ConfigError, match="flank"):
         Loader(store, batch_size=8, data=data).views(shifts=(9000,))
+
+
+def test_state__takes_numbers_of_numpy(store: Any, data: RamData) -> None:
+    loader = Loader(store, batch_size=8, positions=10, seed=np.int64(3), shuffle=True, data=data)  # type: ignore[arg-type]
+    loader.set_epoch(np.int64(2))  # type: ignore[arg-type]
+    loader.load_state_dict(json.loads(json.dumps(loader.state_dict())))
+    again = Loader(store, batch_size=8, positions=10, seed=3, shuffle=True, data=data)
+    again.set_epoch(2)
+    assert torch.equal(next(iter(loader)).window, next(iter(again)).window)
+
+
+def test_loader__takes_its_rank_where_it_is_read(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = Loader(store, batch_size=8, positions=10, mode="stream")
+    sent = pickle.dumps(loader)  # before the processes know of each other, as spawned ones are
+    monkeypatch.setattr("mfdstore.loader.loader.rank_here", lambda: (1, 2))
+    assert next(iter(pickle.loads(sent))).window[0] == 150  # noqa: S301 - made here
+    # a worker of a process that has a rank knows of no other processes
+    sent = pickle.dumps(loader)
+    monkeypatch.setattr("mfdstore.loader.loader.rank_here", lambda: None)
+    assert next(iter(pickle.loads(sent))).window[0] == 150  # noqa: S301 - made here
 
 
 # driven by others

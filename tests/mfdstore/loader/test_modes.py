@@ -94,3 +94,16 @@ def test_device__gives_what_ram_gives_by_torch_alone(store: Any) -> None:
         assert torch.equal(left.label_bits, right.label_bits)
         assert torch.equal(left.window, right.window)
     assert device.data.nbytes == NEEDED + 4 * (8192 - FLANK) - 300 * 8  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("memory", [0, -5])
+def test_open_content__refuses_no_memory(store: Any, memory: int) -> None:
+    with pytest.raises(ConfigError, match=f"memory: found {memory} bytes"):
+        open_content(store, positions=100, memory=memory)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize(("device", "message"), [("cuda", "does not find here"), ("gpu", "found 'gpu'")])
+def test_open_content__refuses_a_device_that_is_not_there(store: Any, device: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_content(store, positions=100, device=device)

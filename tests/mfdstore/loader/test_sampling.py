@@ -164,3 +164,14 @@ def test_loader__refuses_a_sampling_of_nothing(store: Any) -> None:
         pytest.fail("the drawn store has a test window at the start of chr1")
     with pytest.raises(StoreError, match="no window"):
         Loader(store, sampling=empty, batch_size=8)
+
+
+def test_loader__refuses_a_sampling_of_another_store(store: Any, new_store: Any) -> None:
+    other = new_store({"chr1": 3000}, n_windows=700, seed=5)
+    with pytest.raises(StoreError, match="a sampling of windows of another store"):
+        Loader(store, sampling=by_weight(other, np.ones(700)), batch_size=8)
+
+
+def test_by_weight__refuses_epochs_of_nothing(store: Any) -> None:
+    with pytest.raises(ConfigError, match="n_windows: found -5"):
+        by_weight(store, np.ones(300), n_windows=-5)
