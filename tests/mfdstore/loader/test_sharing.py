@@ -33,10 +33,10 @@ plain, asked = Store.part, []
 def part(self, *what):
     asked.append(what)
     if how == "slowly" and len(asked) > 3:
-        print("filling", flush=True)
+        os.write(1, b"filling\\n")  # whole, whichever of the threads is first
         time.sleep(0.2)
     if how == "half" and len(asked) > 3:
-        print("filling", flush=True)
+        os.write(1, b"filling\\n")  # whole, whichever of the threads is first
         time.sleep(60)
     return plain(self, *what)
 Store.part = part
