@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 import pysam
 import torch
-from fasta_dataset import FastaDataset
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from peers.exchange import Exchange
+from peers.fasta_dataset import FastaDataset
 from peers.serving import Contestant, serve
 
 WORKERS = (0, 2)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FLANK: Final = 8192
 """Blanks around each chromosome, in bp: windows of up to 16 kb may reach over its ends."""
+_FARTHEST: Final = 1 << 20
+"""That a window may reach, in bp; more is a slip, and would take memory for each chromosome's ends."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,22 @@ class Content(Protocol):
 
 
 def reach(positions: int, max_shift: int) -> int:
-    """How far a window can reach from the centre of its bin to either side, in bp."""
-    return (positions + 1) // 2 + max_shift
+    """How far a window can reach from the centre of its bin to either side, in bp.
+
+    Raises
+    ------
+    ConfigError
+        If that is more than a million.
+    """
+    farthest = (positions + 1) // 2 + max_shift
+    if farthest > _FARTHEST:
+        raise ConfigError(
+            "positions, max_shift",
+            found=f"{positions} positions and shifts of up to {max_shift} bp",
+            expected=f"windows that reach at most {_FARTHEST:,} bp from the centre of their bin",
+            remedy="Read shorter windows, or shift them less.",
+        )
+    return farthest
 
 
 def check_reach(content: Content, *, positions: int, max_shift: int) -> None:

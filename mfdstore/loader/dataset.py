@@ -6,8 +6,9 @@ A `Loader` needs no workers and is faster by itself. With workers, give the Data
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from mfdstore.errors import ConfigError
 from mfdstore.loader.batch import Batch
 from mfdstore.loader.content import Content
 from mfdstore.loader.epoch import Strand
 from mfdstore.loader.loader import Loader
 from mfdstore.loader.modes import Mode, open_content
+from mfdstore.loader.on_device import DeviceData
+from mfdstore.loader.processes import check_process
 from mfdstore.loader.sampling import choose_sampling
+from mfdstore.loader.samplings import Tickets
 from mfdstore.schema import DEFAULT_POSITIONS, Split
 
 if TYPE_CHECKING:
@@ -47,7 +52,13 @@ class WindowDataset(Dataset[Item]):
     dtype
         To expand to; `None` to leave it to the device (`Batch`).
     data, mode, memory
-        As of `Loader`. Workers open the content anew: in RAM one copy serves all of them.
+        As of `Loader`, but for ``device``: items are the host's. Workers open the content anew: in RAM one copy
+        serves all of them.
+
+    Raises
+    ------
+    ConfigError
+        As of `Loader`, or if the content is on a device; on reading, if this is a fork of the process that made it.
     """
 
     def __init__(
@@ -66,29 +77,44 @@ class WindowDataset(Dataset[Item]):
         memory: int | None = None,
     ) -> None:
         self._store = store
-        self._rows = choose_sampling(store, split, rows, None).tickets(seed=0, epoch=0) % store.n_windows
+        # an item's draws go by its number alone, whatever else is asked for with it
+        self._tickets = choose_sampling(store, split, rows, None).tickets(seed=0, epoch=0)
         self._positions, self._strand, self._max_shift, self._seed = positions, strand, max_shift, seed
         self._dtype = dtype
         self._data = data or open_content(
             store, mode, positions=positions, max_shift=max_shift, memory=memory
         )
+        if isinstance(self._data, DeviceData):
+            raise ConfigError(
+                "mode",
+                found="content on a device",
+                expected="the host's memory or a stream: items are collated there",
+                remedy="Take a Loader for mode device.",
+            )
         self._epoch = 0
+        self._process = os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._process = os.getpid()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose what is drawn for each window; before the workers of an epoch are begun."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._tickets)
 
     def __getitem__(self, index: int) -> Item:
         (item,) = self.__getitems__([index])
         return item
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
+        check_process(self._process)
+        chosen = Tickets(self._store, self._tickets[np.asarray(indices, np.int64)])
         loader = Loader(
             self._store,
-            rows=self._rows[np.asarray(indices, np.int64)],
+            sampling=chosen,
             batch_size=len(indices),
             positions=self._positions,
             strand=self._strand,

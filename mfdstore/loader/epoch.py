@@ -125,14 +125,17 @@ class Pass:
     ahead: int
     made_in: int
 
-    def batches(self, meter: Meter) -> Iterator[tuple[Batch, ...]]:
-        """Give the batches, each in all views; what fails in a thread is raised here."""
+    def batches(self, meter: Meter, began: float) -> Iterator[tuple[Batch, ...]]:
+        """Give the batches, each in all views; what fails in a thread is raised here.
+
+        The first one was waited for from `began` on, a time of ``perf_counter``: an order takes time as well.
+        """
         content = self.content
         a_piece = max(1, content.windows_a_piece // self.batch_size) * self.batch_size
         cutters = self.threads if content.cutters is None else min(self.threads, content.cutters)
         ahead = max(content.pieces_ahead, -(-self.ahead * self.batch_size // a_piece))
         device = getattr(content, "device", torch.device("cpu"))
-        last = time.perf_counter()
+        last = began
         stop = threading.Event()
         with content.open(self.threads, meter, stop) as cut:
             tasks = (
@@ -144,7 +147,7 @@ class Pass:
                 batches = as_batches(results, self.batch_size)
                 for _ in range(self.n_batches):
                     check_process(self.made_in)  # it may have been forked since the last one
-                    asked = time.perf_counter()
+                    asked = began if last == began else time.perf_counter()
                     batch = next(batches, None)
                     filled = self.pad and (batch is None or len(batch[0]) < self.batch_size)
                     if filled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,11 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfdstore.errors import ConfigError
 from mfdstore.loader import options
 from mfdstore.loader.batch import Batch
 from mfdstore.loader.content import Content, check_reach
-from mfdstore.loader.epoch import STRANDS, Cutting, Pass, Strand, View
+from mfdstore.loader.epoch import Cutting, Pass, Strand, View
 from mfdstore.loader.modes import Mode, open_content
 from mfdstore.loader.processes import check_process, rank_here
 from mfdstore.loader.progress import Progress
@@ -137,7 +137,7 @@ class Loader:
             ("block", block, 1),
             ("pool", pool, block),
         )
-        seed = int(seed)
+        seed = options.as_integer("seed", seed)
         options.check_words(strand, drop_last=drop_last, pad=pad)
         self._process = os.getpid()
         self._is_worker = False
@@ -283,22 +283,15 @@ class Loader:
         ConfigError
             If a strand is none, or a shift reaches beyond what is held.
         """
-        chosen = [self._strand] if strands is None else list(strands)
-        if not chosen or not len(shifts) or any(strand not in STRANDS for strand in chosen):
-            raise ConfigError(
-                "views",
-                found=f"strands {chosen} and shifts {list(shifts)}",
-                expected=f"at least one shift, and strands of {', '.join(STRANDS)}",
-                remedy="Choose some.",
-            )
-        farthest = max(abs(int(shift)) for shift in shifts)
+        views = options.choose_views([self._strand] if strands is None else list(strands), shifts)
+        farthest = max(abs(shift) for _, shift in views)
         held = self._cutting
         check_reach(self._data, positions=held.positions, max_shift=held.max_shift + farthest)
-        # settled at the first step: trainers make iterators that they never use
-        return self._run(tuple((strand, int(shift)) for strand in chosen for shift in shifts))
+        return self._run(views)  # settled at the first step: trainers make iterators that they never use
 
     def _run(self, views: tuple[View, ...]) -> Iterator[tuple[Batch, ...]]:
         check_process(self._process)
+        began = time.perf_counter()
         start = self._next
         self._next = self._start_of(start.epoch + 1)
         self._running, self._given = start, 0
@@ -319,7 +312,7 @@ class Loader:
             self._ahead,
             self._process,
         )
-        with closing(one.batches(self._meter)) as batches:  # type: ignore[type-var]
+        with closing(one.batches(self._meter, began)) as batches:  # type: ignore[type-var]
             for batch in batches:
                 if self._running is start:
                     self._given += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import torch
 
-from mfdstore.errors import ConfigError
+from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader.content import DEFAULT_FLANK, Content, reach
 from mfdstore.loader.memory import available_memory
 from mfdstore.loader.on_device import DeviceData
@@ -57,8 +57,8 @@ def open_content(
     positions, max_shift
         Of the windows that will be read, at most.
     memory
-        That may be taken, in bytes; `None` for what `choose_mode` says, and a quarter of the memory available where
-        a store is streamed.
+        That the content may take, in bytes; `None` for what `choose_mode` says, and a quarter of the memory available
+        where a store is streamed. Batches that are ready or in use are not counted (docs/loading.md).
     device
         That the batches are used on.
     shared
@@ -85,6 +85,8 @@ def open_content(
     flank = max(DEFAULT_FLANK, reach(positions, max_shift))
     chosen = choose_mode(store, memory=memory, device=device, flank=flank) if mode == "auto" else mode
     log.info("%s is read by mode %s", store.path, chosen)
+    if chosen != "stream" and memory is not None:
+        _check_budget(store, memory, flank)
     if chosen == "stream":
         available = available_memory()
         share = DEFAULT_CACHE if available is None else int(_STREAM_SHARE * available)
@@ -103,6 +105,17 @@ def open_content(
     if shared:
         return share_ram(store, flank=flank, on_progress=on_progress)
     return RamData(store, flank=flank, on_progress=on_progress)
+
+
+def _check_budget(store: Store, memory: int, flank: int) -> None:
+    needed = RamLayout(store, flank).n_bytes
+    if needed > memory:
+        raise StoreError(
+            store.path,
+            found=f"content that takes {needed:,} bytes",
+            expected=f"no more than the {memory:,} bytes of `memory`",
+            remedy='Allow more, or read it with mode="stream".',
+        )
 
 
 def check_device(device: torch.device | str | None) -> None:

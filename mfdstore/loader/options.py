@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader.content import Content, check_reach
-from mfdstore.loader.epoch import STRANDS
+from mfdstore.loader.epoch import STRANDS, Strand, View
 from mfdstore.loader.stream import StreamData
 from mfdstore.sampler.dealing import check_rank
 from mfdstore.sampler.order import SHUFFLES, Shuffle
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_numbers(*options: tuple[str, int, int]) -> None:
-    """Refuse numbers that are too small; an option is its name, the number, and the least.
+    """Refuse what is no integer or too small; an option is its name, the number, and the least.
 
     Raises
     ------
@@ -24,10 +28,26 @@ def check_numbers(*options: tuple[str, int, int]) -> None:
         If one is.
     """
     for name, value, least in options:
-        if value < least:
+        if as_integer(name, value) < least:
             raise ConfigError(
                 name, found=str(value), expected=f"at least {least}", remedy="Give another number."
             )
+
+
+def as_integer(name: str, value: object) -> int:
+    """Take a number of Python or numpy that is whole by its type.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ConfigError(
+            name, found=repr(value), expected="an integer", remedy="Give one, such as int(...)."
+        ) from error
 
 
 def check_words(strand: str, *, drop_last: bool, pad: bool) -> None:
@@ -113,7 +133,7 @@ def choose_shuffle(shuffle: bool | Shuffle, data: Content) -> Shuffle:
         If there is no such one, or the mode cannot give it.
     """
     streamed = isinstance(data, StreamData)
-    if isinstance(shuffle, bool):
+    if isinstance(shuffle, bool | np.bool_):
         return "none" if not shuffle else "blocks" if streamed else "full"
     if shuffle not in SHUFFLES or (shuffle == "full" and streamed):
         raise ConfigError(
@@ -125,3 +145,22 @@ def choose_shuffle(shuffle: bool | Shuffle, data: Content) -> Shuffle:
             else "Choose one.",
         )
     return shuffle
+
+
+def choose_views(strands: Sequence[Strand], shifts: Sequence[int]) -> tuple[View, ...]:
+    """Pair each strand with all shifts.
+
+    Raises
+    ------
+    ConfigError
+        If a strand or a shift is none, or there is none.
+    """
+    if not strands or not len(shifts) or any(strand not in STRANDS for strand in strands):
+        raise ConfigError(
+            "views",
+            found=f"strands {list(strands)} and shifts {list(shifts)}",
+            expected=f"at least one shift, and strands of {', '.join(STRANDS)}",
+            remedy="Choose some.",
+        )
+    moved = [as_integer("shifts", shift) for shift in shifts]
+    return tuple((strand, shift) for strand in strands for shift in moved)

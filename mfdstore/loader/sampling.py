@@ -123,7 +123,7 @@ def with_negatives(
     store: Store,
     ratio: float,
     *,
-    experiments: Sequence[str] | None = None,
+    experiments: str | Sequence[str] | None = None,
     split: Split | None = None,
 ) -> WithNegatives:
     """Sample all positives and, anew each epoch, so many negatives for each.
@@ -148,6 +148,8 @@ def with_negatives(
         If there is no positive.
     """
     rows = _choose_rows(store, split, None)
+    if isinstance(experiments, str):
+        experiments = [experiments]
     if experiments is None:
         positive = store.n_positive > 0
     else:
@@ -158,7 +160,7 @@ def with_negatives(
     return WithNegatives(store, rows[held], rows[~held], ratio)
 
 
-def in_regions(store: Store, regions: Sequence[str], *, split: Split | None = None) -> EachOnce:
+def in_regions(store: Store, regions: str | Sequence[str], *, split: Split | None = None) -> EachOnce:
     """Choose the windows whose bins overlap any of some regions.
 
     Parameters
@@ -178,6 +180,8 @@ def in_regions(store: Store, regions: Sequence[str], *, split: Split | None = No
         If no window is there.
     """
     rows = _choose_rows(store, split, None)
+    if isinstance(regions, str):
+        regions = [regions]
     table = store.windows
     inside = np.zeros(len(table), np.bool_)
     for chrom, start, end in locate_regions("regions", regions, store.reference):
@@ -201,24 +205,27 @@ def _column(store: Store, accession: str) -> int:
 def _choose_rows(store: Store, split: Split | None, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """List the windows to be read."""
     if rows is not None:
-        given = np.asarray(rows)
-        if given.dtype.kind not in "iu" and given.size:
-            raise ConfigError(
-                "rows",
-                found=f"an array of {given.dtype}",
-                expected="integers, the windows to be read in their order",
-                remedy="Give np.flatnonzero(mask) for a mask." if given.dtype == bool else "Give integers.",
-            )
-        chosen = given.astype(np.int64)
-        if chosen.ndim != 1 or (chosen.size and (chosen.min() < 0 or chosen.max() >= store.n_windows)):
-            raise StoreError(
-                store.path,
-                found=f"rows from {chosen.min()} to {chosen.max()}",
-                expected=f"a list of rows from 0 to {store.n_windows - 1}",
-                remedy="Ask for windows that the store has.",
-            )
-        return chosen
+        return _check_rows(store, np.asarray(rows))
     if split is not None:
         check_split(split)
         return store.windows.rows(split)
     return np.arange(store.n_windows)
+
+
+def _check_rows(store: Store, given: NDArray[np.generic]) -> NDArray[np.int64]:
+    if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
+        raise ConfigError(
+            "rows",
+            found=f"an array of {given.dtype} in {given.ndim} dimensions",
+            expected="a list of integers, the windows to be read in their order",
+            remedy="Give np.flatnonzero(mask) for a mask." if given.dtype == bool else "Give integers.",
+        )
+    # compared before they are converted: an unsigned number may be too large for a signed one
+    if given.size and (given.min() < 0 or given.max() >= store.n_windows):
+        raise StoreError(
+            store.path,
+            found=f"rows from {given.min()} to {given.max()}",
+            expected=f"rows from 0 to {store.n_windows - 1}",
+            remedy="Ask for windows that the store has.",
+        )
+    return given.astype(np.int64)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdstore.errors import ConfigError, StoreError
+from mfdstore.loader.options import check_numbers
 from mfdstore.sampler.draws import CHOICE, draw, key_of
 from mfdstore.sampler.order import tickets_of
 
@@ -43,7 +44,30 @@ class Sampling(Protocol):
         ...
 
 
-class EachOnce:
+class Tickets:
+    """Readings that somebody else has numbered, the same in each epoch.
+
+    Parameters
+    ----------
+    store
+        That the windows are of.
+    tickets
+        Shape ``(window,)``.
+    """
+
+    name = "as numbered"
+
+    def __init__(self, store: Store, tickets: NDArray[np.int64]) -> None:
+        self.digest = store.digest
+        self.n_windows = len(tickets)
+        self._tickets = tickets
+
+    def tickets(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Give the tickets, the same for all epochs."""
+        return self._tickets
+
+
+class EachOnce(Tickets):
     """The same windows in each epoch, in the order given, each as often as it is given.
 
     Parameters
@@ -55,14 +79,8 @@ class EachOnce:
     """
 
     def __init__(self, store: Store, rows: NDArray[np.int64]) -> None:
-        self.digest = store.digest
-        self._tickets = tickets_of(rows, store.n_windows)
+        super().__init__(store, tickets_of(rows, store.n_windows))
         self.name = f"each once, {_digest(rows)}"
-        self.n_windows = len(rows)
-
-    def tickets(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
-        """Give the tickets, the same for all epochs."""
-        return self._tickets
 
 
 class ByWeight:
@@ -102,8 +120,8 @@ class ByWeight:
                 expected=f"{len(rows):,} numbers from 0 on, one for each window",
                 remedy="Give such weights.",
             )
-        if n_windows is not None and n_windows < 1:
-            raise ConfigError("n_windows", found=str(n_windows), expected="at least 1", remedy="Give more.")
+        if n_windows is not None:
+            check_numbers(("n_windows", n_windows, 1))
         self.digest = store.digest
         turn = np.argsort(rows, kind="stable")
         self._rows = rows[turn]

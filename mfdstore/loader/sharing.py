@@ -8,9 +8,11 @@ one removes what killed processes left.
 from __future__ import annotations
 
 import copyreg
+import errno
 import fcntl
 import logging
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -167,7 +169,13 @@ def _make_room(store: Store, descriptor: int, length: int, where: Path) -> None:
     """Take the memory now: to find none while it is filled would kill the process."""
     try:
         os.ftruncate(descriptor, 0)
-        os.posix_fallocate(descriptor, 0, length)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, length)
+            return
+        free = shutil.disk_usage(where).free  # a system that cannot take it can at least tell
+        if free < length:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.ftruncate(descriptor, length)
     except OSError as error:
         raise _refused(store, f"no room for {length:,} bytes in {where} ({error.strerror})") from error
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mfdstore.store import Store
 
 DEFAULT_CACHE: Final = 1 << 30
-REMOTE_READERS: Final = 32
+REMOTE_READERS: Final = 64
 """Requests under way at a time where each takes some hundredths of a second, whatever it brings."""
 _WINDOWS_A_PIECE: Final = 16_384
 _NEAR: Final = 1 << 15

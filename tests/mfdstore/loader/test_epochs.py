@@ -281,3 +281,21 @@ def test_window_dataset__is_what_samplers_and_collate_functions_expect(store: An
     assert seen == list(range(100, 200))
     codes = WindowDataset(store, split="valid", positions=60, strand="reverse")[3][0]
     assert codes.tolist() == store.expected(103, positions=60, shift=0, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["ram", "stream"])
+def test_window_dataset__draws_for_an_item_whatever_comes_with_it(store: Any, kind: Any) -> None:
+    rows = np.array([7, 250, 7, 31, 7])
+    dataset = WindowDataset(store, rows=rows, positions=60, strand="random", max_shift=9, seed=3, mode=kind)
+    alone = [dataset[index][0].tolist() for index in range(5)]
+    assert len({tuple(codes) for codes in (alone[0], alone[2], alone[4])}) > 1
+    together = dataset.__getitems__([4, 0, 4, 2, 3])
+    assert [codes.tolist() for codes, _, _ in together] == [alone[index] for index in (4, 0, 4, 2, 3)]
+    assert [row for _, _, row in together] == [7, 7, 7, 7, 31]
+    (whole,) = Loader(store, rows=rows, batch_size=5, positions=60, strand="random", max_shift=9, seed=3)
+    assert whole.codes.tolist() == alone
+
+
+def test_window_dataset__is_of_the_hosts_memory(store: Any) -> None:
+    with pytest.raises(ConfigError, match="found content on a device"):
+        WindowDataset(store, data=DeviceData(store, "cpu"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mfdstore.errors import ConfigError
+from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Loader, RamData
 from mfdstore.loader import modes as modes_module
 from mfdstore.loader.modes import choose_mode, open_content
@@ -107,3 +107,15 @@ def test_open_content__refuses_no_memory(store: Any, memory: int) -> None:
 def test_open_content__refuses_a_device_that_is_not_there(store: Any, device: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_content(store, positions=100, device=device)
+
+
+@pytest.mark.parametrize("mode", ["ram", "device"])
+def test_open_content__holds_no_more_than_it_may(store: Any, mode: Any) -> None:
+    with pytest.raises(StoreError, match=r"no more than the 1,000 bytes of `memory`"):
+        open_content(store, mode, positions=100, memory=1000, device="cpu")
+
+
+@pytest.mark.parametrize("options", [{"max_shift": 1 << 29}, {"positions": 1 << 31}])
+def test_loader__refuses_windows_of_millions_of_bases(store: Any, options: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="windows that reach at most 1,048,576 bp"):
+        Loader(store, batch_size=8, mode="stream", **options)

@@ -175,3 +175,11 @@ def test_loader__refuses_a_sampling_of_another_store(store: Any, new_store: Any)
 def test_by_weight__refuses_epochs_of_nothing(store: Any) -> None:
     with pytest.raises(ConfigError, match="n_windows: found -5"):
         by_weight(store, np.ones(300), n_windows=-5)
+    with pytest.raises(ConfigError, match=r"n_windows: found 10\.5; expected an integer"):
+        by_weight(store, np.ones(300), n_windows=10.5)  # type: ignore[arg-type]
+
+
+def test_samplings__take_one_name_for_a_list_of_one(store: Any) -> None:
+    one, listed = (with_negatives(store, 1, experiments=names) for names in ("ENCFF001AAA", ["ENCFF001AAA"]))
+    assert one.name == listed.name
+    assert in_regions(store, "chr1:0-500").name == in_regions(store, ["chr1:0-500"]).name

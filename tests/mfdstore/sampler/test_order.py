@@ -52,6 +52,23 @@ def test_full_shuffle__sorts_by_the_draws_of_the_definition(seed: int, epoch: in
     assert whole(other) == [1000 - window for window in expected]
 
 
+@given(
+    seed=seeds,
+    n_windows=st.integers(0, 9000),
+    start=st.integers(0, 9000),
+    stop=st.integers(0, 9000),
+    step=st.integers(1, 7),
+)
+def test_full_shuffle__is_the_same_part_by_part(
+    seed: int, n_windows: int, start: int, stop: int, step: int
+) -> None:
+    tickets = 5 * np.arange(n_windows)
+    expected = tickets[np.argsort(draw(key_of(seed, 2, 0), np.arange(n_windows)))]
+    order = FullShuffle(tickets, seed=seed, epoch=2)
+    positions = range(start, min(stop, n_windows), step)
+    assert order.at(positions).tolist() == expected[positions.start : positions.stop : step].tolist()
+
+
 def test_full_shuffle__gives_all_orders_of_four_windows_equally_often() -> None:
     counts = dict.fromkeys(itertools.permutations(range(4)), 0)
     for seed, epoch in itertools.product(range(100), range(48)):
