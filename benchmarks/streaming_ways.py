@@ -27,7 +27,9 @@ BLOCK = 512
 POOL = 32_768
 BLANK = 16
 
-BEGINNING = "As at the beginning of a first epoch: almost every block needs chunks of the sequence that are not read yet."
+BEGINNING = (
+    "As at the beginning of a first epoch: almost every block needs chunks of the sequence that are unread."
+)
 WHOLE_EPOCH = (
     "In random order, as over a whole epoch with a cache that holds the genome: each chunk serves all blocks "
     "in it."
