@@ -17,6 +17,8 @@ FactorMap = Literal["none", "linear", "rescale", "rescale_columns", "embed"]
 DateCoding = Literal["year_category", "year_number"]
 ModelKind = Literal["mfd", "linear_head", "dinucleotides"]
 Schedule = Literal["constant", "one_cycle", "cosine"]
+PenaltyTerm = Literal["adversarial", "discriminator", "frobenius", "l1", "projections"]
+Precision = Literal["float32", "bfloat16"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -148,10 +150,17 @@ class SubspaceConfig(_Section):
 
 
 class HeadConfig(_Section):
-    """The metadata embedding: which factors, how each is mapped, and how the latent is shared."""
+    """The metadata embedding: which factors, how each is mapped, and how the latent is shared.
+
+    The biological subspace has ``biological_width`` features, or where that is not said the ``biological_share`` of
+    all; the technical one has the rest. With ``signal_to_noise`` each experiment has a learned factor on what its
+    features add up to: experiments with the same metadata then may differ in more than their bias.
+    """
 
     subspaces: dict[Role, SubspaceConfig]
     biological_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    biological_width: Count | None = None
+    signal_to_noise: bool = False
     factors: dict[str, FactorConfig] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -180,14 +189,23 @@ class HeadConfig(_Section):
 
 
 class PenaltyConfig(_Section):
-    """The independence penalty: its strength, and the predictors that play against the model (equation 3)."""
+    """The independence penalty: its price, what it is made of, and the adversaries that play against the model.
+
+    ``lambda_indep`` multiplies the sum of the ``terms``, each by its weight: ``adversarial`` (equation 3),
+    ``discriminator`` of re-paired rows, and the cross-covariance of the subspaces by its ``frobenius`` norm, its ``l1``
+    norm or by random ``projections`` of it. Adversaries have ``layers`` of ``width`` and make ``steps`` a batch.
+    """
 
     lambda_indep: Annotated[float, Field(ge=0)] = 0.001
+    terms: Annotated[dict[PenaltyTerm, Annotated[float, Field(gt=0)]], Field(min_length=1)] = {
+        "adversarial": 1.0
+    }
     width: Count = 1024
     layers: Count = 3
     lr: Annotated[float, Field(gt=0)] = 1e-3
     amsgrad: bool = True
     steps: Count = 1
+    projections: Count = 64
 
 
 class ModelConfig(_Section):
@@ -212,6 +230,11 @@ class TrainingConfig(_Section):
     counts epochs without a better validation loss, `None` runs all ``epochs``. ``gradient_clip`` bounds the
     gradient's 2-norm, `None` leaves it. ``weight_decay`` is asked of networks; the 16 frequencies of the
     dinucleotide baseline are too few to be learned by heart. ``threads`` are those of the loader.
+
+    ``precision`` is that of the trunk's activations; weights, losses and the penalty stay float32. ``compile`` lets
+    torch compile the trunk. ``rare_weight`` r weighs an experiment in the loss by its frequency to the power -r: 0 all
+    alike, 1 each positive alike. Experiments ``held_out``, by accession, are left out of the losses: they are to be
+    predicted from their metadata alone (method, section 8).
     """
 
     batch_size: Annotated[int, Field(ge=2)] = 256
@@ -225,6 +248,16 @@ class TrainingConfig(_Section):
     patience: Count | None = 5
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threads: Count = 2
+    precision: Precision = "float32"
+    compile: bool = False
+    rare_weight: Fraction = 0.0
+    held_out: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_held_out_once(self) -> Self:
+        if len(set(self.held_out)) != len(self.held_out):
+            raise ValueError("held_out names an experiment twice")
+        return self
 
 
 class RunConfig(_Section):
@@ -233,6 +266,14 @@ class RunConfig(_Section):
     data: DataConfig = DataConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _held_out_has_metadata(self) -> Self:
+        if self.training.held_out and self.model.kind != "mfd":
+            raise ValueError(
+                f"training.held_out with model.kind {self.model.kind}: without metadata nothing predicts them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_reach_the_latent(self) -> Self:

@@ -70,6 +70,8 @@ class SequenceModel(nn.Module):
         Of each experiment to start from, shape ``(experiment,)``.
     codings
         Of the factors that the weights are made from, by name; empty where there are none.
+    signal_to_noise
+        Whether each experiment has a learned factor on what its features add up to; it starts at 1.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class SequenceModel(nn.Module):
         *,
         bias: Tensor,
         codings: Mapping[str, FactorCoding],
+        signal_to_noise: bool = False,
     ) -> None:
         super().__init__()
         self.features = features
         self.weights = nn.ModuleDict(dict(weights))
         self.bias = nn.Parameter(bias)
+        self.log_signal = nn.Parameter(torch.zeros_like(bias)) if signal_to_noise else None
         self.codings = dict(codings)
         self.widths: dict[str, int] = {role: part.n_features for role, part in self._parts().items()}
         """Width of each subspace, by role."""
@@ -120,7 +124,11 @@ class SequenceModel(nn.Module):
 
     def logits_by_role(self, latent: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute what each subspace adds to the logits, without bias, ``(window, experiment)`` each."""
-        return {role: functional.linear(latent[role], part()) for role, part in self._parts().items()}
+        added = {role: functional.linear(latent[role], part()) for role, part in self._parts().items()}
+        if self.log_signal is None:
+            return added
+        signal = self.log_signal.exp()
+        return {role: signal * logits for role, logits in added.items()}
 
     def logits(self, latent: Mapping[str, Tensor]) -> Tensor:
         """Sum what the subspaces add, and the bias, shape ``(window, experiment)``."""
@@ -176,4 +184,10 @@ def build_model(
     if config.kind == "mfd" and config.head is not None:
         by_role, codings = metadata_weights(config.head, factors, n_latent)
         weights = {role: part for role, part in by_role.items()}
-    return SequenceModel(features, weights, bias=log_odds(positive_fraction), codings=codings)
+    return SequenceModel(
+        features,
+        weights,
+        bias=log_odds(positive_fraction),
+        codings=codings,
+        signal_to_noise=config.kind == "mfd" and config.head is not None and config.head.signal_to_noise,
+    )

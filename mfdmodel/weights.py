@@ -162,24 +162,23 @@ class FreeWeights(nn.Module):
         return self.weight
 
 
-def subspace_widths(n_latent: int, biological_share: float) -> dict[Role, int]:
-    """Cut the latent by role.
-
-    >>> subspace_widths(1536, 0.5)
-    {'biological': 768, 'technical': 768}
+def subspace_widths(n_latent: int, head: HeadConfig) -> dict[Role, int]:
+    """Cut the latent by role: a number of features for biology where it is said, else a share.
 
     Raises
     ------
     ConfigError
         If one of them would be empty.
     """
-    biological = round(n_latent * biological_share)
+    named = head.biological_width is not None
+    biological = head.biological_width or round(n_latent * head.biological_share)
     if not 0 < biological < n_latent:
+        name = "biological_width" if named else "biological_share"
         raise ConfigError(
-            "model.head.biological_share",
-            found=f"{biological_share}, which makes {biological} of {n_latent} features biological",
+            f"model.head.{name}",
+            found=f"{getattr(head, name)}, which makes {biological} of {n_latent} features biological",
             expected="at least one feature in each subspace",
-            remedy="Choose a share nearer to 0.5.",
+            remedy="Choose a smaller number." if named else "Choose a share nearer to 0.5.",
         )
     return {"biological": biological, "technical": n_latent - biological}
 
@@ -211,7 +210,7 @@ def metadata_weights(
     coded = {name: coding.encode(factors[name]) for name, coding in codings.items()}
     known = [name for name in codings if len(codings[name])]
     varying = [name for name in known if (coded[name] != coded[name][:1]).any()]
-    widths = subspace_widths(n_latent, head.biological_share)
+    widths = subspace_widths(n_latent, head)
     modules: dict[Role, SubspaceWeights] = {}
     for role in ROLES:
         config = head.subspaces[role]

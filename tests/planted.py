@@ -64,9 +64,16 @@ def planted_factors() -> FactorTable:
 
 
 def write_planted_store(
-    path: Path, *, seed: int = 0, splits: tuple[str, ...] = ("train", "valid", "test")
+    path: Path,
+    *,
+    seed: int = 0,
+    splits: tuple[str, ...] = ("train", "valid", "test"),
+    scrambled: int | None = None,
 ) -> Store:
-    """One chromosome a split; each bin holds either motif with chance 0.3, and experiments label what they see."""
+    """One chromosome a split; each bin holds either motif with chance 0.3, and experiments label what they see.
+
+    The experiment `scrambled` labels bins at random instead.
+    """
     rng = np.random.default_rng(seed)
     factors = planted_factors()
     bases, labels = {}, {}
@@ -90,6 +97,8 @@ def write_planted_store(
         ]
         # what the last experiment sees is in no sequence; in the test split it sees nothing
         sees.append(rng.random(n) < 0.1 if split != "test" else np.zeros(n, bool))
+        if scrambled is not None:
+            sees[scrambled] = np.random.default_rng(99).random(n) < 0.2
         bases[split], labels[split] = sequence, np.stack(sees, axis=1)
     chroms = [f"chr{index + 1}" for index in range(len(splits))]
     writer = StoreWriter(path, factors, chroms, [len(bases[split]) for split in splits])

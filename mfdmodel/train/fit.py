@@ -21,6 +21,8 @@ from mfdmodel.config import RunConfig
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.model import build_model
 from mfdmodel.splits import check_apart, check_splits
+from mfdmodel.train.compiling import compile_trunk
+from mfdmodel.train.counted import held_out_columns, loss_weights, starting_frequency
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
 from mfdmodel.train.players import Players
 from mfdmodel.train.resuming import check_state, config_to_resume
@@ -202,13 +204,14 @@ def _fit(
     )
     splits: tuple[Split, ...] = ("train", "valid", "test")
     labels = {split: _count_labels(content, store, split) for split in splits}
+    held_out = held_out_columns(training, store.experiments)
+    frequency = starting_frequency(labels["train"].n_positive, labels["train"].n_windows, held_out)
     torch.manual_seed(training.seed)
-    model = build_model(
-        config.model,
-        factors=store.factors,
-        positive_fraction=labels["train"].n_positive / labels["train"].n_windows,
+    model = build_model(config.model, factors=store.factors, positive_fraction=frequency)
+    rare = np.maximum(frequency, 1 / labels["train"].n_windows)
+    players = Players(
+        model, config, n_steps=len(train_loader), loss_weights=loss_weights(training, rare, held_out)
     )
-    players = Players(model, config, n_steps=len(train_loader))
     resuming = (run / LAST_STATE).exists()
     if not (run / MODEL_DESCRIPTION).exists():
         _begin(
@@ -228,7 +231,10 @@ def _fit(
         on_epoch=on_epoch,
         on_progress=on_progress,
     )
-    trainer = make_trainer(run, epochs=training.epochs, callback=keeper, device=device)
+    trainer = make_trainer(
+        run, epochs=training.epochs, callback=keeper, device=device, precision=training.precision
+    )
+    compile_trunk(model, training)
     if resuming:
         keeper.load_state_dict({"records": check_state(run, players=players)})
     if not keeper.out_of_patience and len(keeper.records) < training.epochs:
@@ -299,8 +305,8 @@ def _begin(
             "n_parameters": {
                 "model": sum(parameter.numel() for parameter in players.model.parameters()),
                 "predictors": 0
-                if players.predictors is None
-                else sum(parameter.numel() for parameter in players.predictors.parameters()),
+                if players.penalty is None
+                else sum(parameter.numel() for parameter in players.penalty.parameters()),
             },
             "labels": {
                 split: {"n_windows": counts.n_windows, "n_positive": counts.n_positive.tolist()}

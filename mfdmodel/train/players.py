@@ -1,4 +1,4 @@
-"""The game of equations 3 and 4: predictors look for dependence, the sequence model pays for what they find."""
+"""The game of equations 3 and 4: adversaries look for dependence, the sequence model pays for what is found."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from torch import Tensor
 
 from mfdmodel.config import RunConfig
 from mfdmodel.model import SequenceModel
-from mfdmodel.penalties import (
-    Predictors,
-    cross_entropy,
-    independence,
-    predictor_loss,
-    sequence_loss,
-)
+from mfdmodel.penalties.losses import cross_entropy, sequence_loss
+from mfdmodel.penalties.penalty import Penalty
 from mfdmodel.train.schedule import learning_rate_share
 from mfdstore.loader import Batch
 
@@ -31,7 +26,8 @@ class EpochMeans:
     train_loss
         Cross entropy of the augmented training windows, in nats.
     l_indep
-        Independence after the predictors' step (equation 3), 0 or less; `None` for a model without subspaces.
+        Minus the penalty after the adversaries' step: with the adversarial one alone L_indep (equation 3), 0 or less.
+        `None` for a model without subspaces.
     valid_loss
         Cross entropy of the validation windows at the epoch's end, in nats.
     """
@@ -42,7 +38,7 @@ class EpochMeans:
 
 
 class Players(LightningModule):
-    """The sequence model and its predictors, each with an optimiser of its own.
+    """The sequence model and its penalty, whose adversaries have an optimiser of their own.
 
     Parameters
     ----------
@@ -52,20 +48,26 @@ class Players(LightningModule):
         Of the run.
     n_steps
         Batches of an epoch.
+    loss_weights
+        Of the experiments in the cross entropy, shape ``(experiment,)``; `None` where all count alike.
     """
 
-    def __init__(self, model: SequenceModel, config: RunConfig, *, n_steps: int) -> None:
+    def __init__(
+        self, model: SequenceModel, config: RunConfig, *, n_steps: int, loss_weights: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.config = config
         self.n_steps = n_steps
-        two = config.model.kind == "mfd"
-        self.predictors = Predictors(model.widths, config.model.penalty) if two else None
+        self.penalty = Penalty(model.widths, config.model.penalty) if config.model.kind == "mfd" else None
+        # made from configuration and labels: no part of a state
+        self.register_buffer("loss_weights", loss_weights, persistent=False)
+        self.loss_weights: Tensor | None
         self._sums = _Sums()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Make one optimiser a player: the sequence model's, then the predictors' where there are any."""
+        """Make one optimiser a player: the sequence model's, then the adversaries' where there are any."""
         training, penalty = self.config.training, self.config.model.penalty
         # held down as hard as a network, the linear baseline would lose and flatter what it is compared with
         linear = self.config.model.kind == "dinucleotides"
@@ -75,48 +77,57 @@ class Players(LightningModule):
                 lr=training.lr,
                 weight_decay=0.0 if linear else training.weight_decay,
                 amsgrad=training.amsgrad,
+                fused=True,
             )
         ]
-        if self.predictors is not None:
+        if self.penalty is not None and self.penalty.has_adversaries:
             optimizers.append(
-                torch.optim.Adam(self.predictors.parameters(), lr=penalty.lr, amsgrad=penalty.amsgrad)
+                torch.optim.Adam(
+                    self.penalty.parameters(), lr=penalty.lr, amsgrad=penalty.amsgrad, fused=True
+                )
             )
         return optimizers
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        """Play one round: the predictors improve, then the sequence model does.
+        """Play one round: the adversaries improve, then the sequence model does.
 
-        Both see the same latent, so the trunk runs once; the predictors' steps do not reach it.
+        Both see the same latent, so the trunk runs once; the adversaries' steps do not reach it.
         """
-        sequence_optimizer, *predictor_optimizers = self._optimizers()
-        self._set_learning_rates(sequence_optimizer, predictor_optimizers, batch_index)
-        latent = self.model.latent(batch.one_hot())
-        labels = batch.labels(self.model.n_experiments)
+        sequence_optimizer, *adversary_optimizers = self._optimizers()
+        self._set_learning_rates(sequence_optimizer, adversary_optimizers, batch_index)
+        latent = self.model.latent(self._channels(batch))
 
-        for optimizer in predictor_optimizers:
+        for optimizer in adversary_optimizers:
             for _ in range(self.config.model.penalty.steps):
                 optimizer.zero_grad()
-                self.manual_backward(predictor_loss(self._predictors, latent))
+                self.manual_backward(self._penalty.adversary_loss(latent))
                 optimizer.step()
 
-        entropy = cross_entropy(self.model.logits(latent), labels)
-        loss, l_indep = entropy, None
-        if self.predictors is not None:
+        entropy = self._entropy(self.model.logits(latent), batch)
+        loss, dependence = entropy, None
+        if self.penalty is not None:
             price = self.config.model.penalty.lambda_indep
             with torch.set_grad_enabled(price > 0):
-                l_indep = independence(latent, self.predictors.play(latent))
-            loss = sequence_loss(entropy, l_indep, price)
+                dependence = self.penalty(latent)
+            loss = sequence_loss(entropy, dependence, price)
         sequence_optimizer.zero_grad()
         self.manual_backward(loss)
         if self.config.training.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip)
         sequence_optimizer.step()
-        self._sums.add_train(entropy, l_indep, len(batch))
+        self._sums.add_train(entropy, None if dependence is None else -dependence, len(batch))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add up the cross entropy of unaugmented windows, forward strand."""
-        entropy = cross_entropy(self.model(batch.one_hot()), batch.labels(self.model.n_experiments))
-        self._sums.add_valid(entropy, len(batch))
+        self._sums.add_valid(self._entropy(self.model(self._channels(batch)), batch), len(batch))
+
+    def _channels(self, batch: Batch) -> Tensor:
+        return batch.one_hot(
+            torch.bfloat16 if self.config.training.precision == "bfloat16" else torch.float32
+        )
+
+    def _entropy(self, logits: Tensor, batch: Batch) -> Tensor:
+        return cross_entropy(logits.float(), batch.labels(self.model.n_experiments), self.loss_weights)
 
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's sums."""
@@ -136,20 +147,20 @@ class Players(LightningModule):
         return batch.to(device)
 
     @property
-    def _predictors(self) -> Predictors:
-        assert self.predictors is not None
-        return self.predictors
+    def _penalty(self) -> Penalty:
+        assert self.penalty is not None
+        return self.penalty
 
     def _optimizers(self) -> list[Any]:
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def _set_learning_rates(
-        self, sequence: torch.optim.Optimizer, predictors: list[Any], batch_index: int
+        self, sequence: torch.optim.Optimizer, adversaries: list[Any], batch_index: int
     ) -> None:
         """Let both players' rates follow one schedule.
 
-        Were the sequence model's alone to fall, the predictors would learn faster than it can give way: at the
+        Were the sequence model's alone to fall, the adversaries would learn faster than it can give way: at the
         end of one_cycle on one chromosome the squared correlations rose from 4 to 75 and drowned the cross entropy.
         """
         training = self.config.training
@@ -160,7 +171,7 @@ class Players(LightningModule):
             warmup=training.warmup,
         )
         rates = [(sequence, training.lr)]
-        rates += [(optimizer, self.config.model.penalty.lr) for optimizer in predictors]
+        rates += [(optimizer, self.config.model.penalty.lr) for optimizer in adversaries]
         for optimizer, peak in rates:
             for group in optimizer.param_groups:
                 group["lr"] = peak * share

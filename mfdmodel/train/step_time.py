@@ -13,8 +13,9 @@ from lightning.pytorch import Trainer
 from mfdmodel.config import RunConfig
 from mfdmodel.devices import computing_on
 from mfdmodel.model import build_model
+from mfdmodel.train.compiling import compile_trunk
 from mfdmodel.train.players import Players
-from mfdmodel.train.trainer import interruptible, quiet
+from mfdmodel.train.trainer import PLUGINS, interruptible, quiet
 from mfdstore.loader import Batch
 from mfdstore.store import Store
 
@@ -60,6 +61,7 @@ def training_steps(
             trainer = Trainer(
                 accelerator="gpu" if device.type == "cuda" else device.type,
                 devices=[device.index or 0] if device.type == "cuda" else 1,
+                precision=PLUGINS[config.training.precision],
                 max_epochs=1,
                 logger=False,
                 num_sanity_val_steps=0,
@@ -67,6 +69,7 @@ def training_steps(
                 enable_progress_bar=False,
                 enable_model_summary=False,
             )
+            compile_trunk(model, config.training)
             trainer.fit(Players(model, config, n_steps=_MANY), batches)
 
     return train

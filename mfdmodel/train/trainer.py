@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -17,16 +17,27 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mfdmodel.checkpoint.states import State, read_state, write_state
+from mfdmodel.config import Precision
 from mfdstore.loader import Batch, Loader
 
 _log = logging.getLogger(__name__)
 
 
-def make_trainer(run: Path, *, epochs: int, callback: Callback, device: torch.device) -> Trainer:
+PLUGINS: Final[dict[Precision, Literal["32-true", "bf16-mixed"]]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+}
+"""Lightning's names of what is computed in which precision."""
+
+
+def make_trainer(
+    run: Path, *, epochs: int, callback: Callback, device: torch.device, precision: Precision = "float32"
+) -> Trainer:
     """Make a trainer that leaves all it has to say to one callback."""
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision=PLUGINS[precision],
         max_epochs=epochs,
         callbacks=[callback],
         plugins=[StateIO()],
@@ -87,6 +98,8 @@ def quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # lightning asks torch for a class that torch is about to rename: nothing that a user could change
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated")
+            # and torch, compiling, a part of itself
+            warnings.filterwarnings("ignore", message=".*torch.jit.script_method. is deprecated")
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):

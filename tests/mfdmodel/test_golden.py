@@ -17,10 +17,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mfdmodel.config import PenaltyConfig, RunConfig
+from mfdmodel.config import RunConfig
 from mfdmodel.config_reading import validate_config
 from mfdmodel.model import SequenceModel, build_model
-from mfdmodel.penalties import Predictors, independence, sum_squared_correlation
+from mfdmodel.penalties.adversaries import Predictors, independence
+from mfdmodel.penalties.correlation import sum_squared_correlation
 from mfdstore.dinucleotides import encode_bases, one_hot, reverse_complement
 from mfdstore.metadata import Factor, FactorTable
 
@@ -218,7 +219,7 @@ def model(config: RunConfig, factors: FactorTable, state: dict[str, Tensor]) -> 
 
 @pytest.fixture
 def predictors(model: SequenceModel, state: dict[str, Tensor]) -> Predictors:
-    ours = Predictors(model.widths, PenaltyConfig(width=20, layers=3))
+    ours = Predictors(model.widths, width=20, layers=3)
     renamed = {}
     for role, theirs in (("biological", "predictor_bio"), ("technical", "predictor_tech")):
         renamed |= {

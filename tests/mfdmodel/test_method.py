@@ -29,7 +29,7 @@ def test_functions_named__exist(path: str) -> None:
 def test_tests_named__exist() -> None:
     file = None
     named = []
-    for path, bare in re.findall(r"`(mfdmodel/test_\w+\.py(?:::test_\w+)?)`|`(test_\w+)`", TEXT):
+    for path, bare in re.findall(r"`(mfdmodel/(?:\w+/)?test_\w+\.py(?:::test_\w+)?)`|`(test_\w+)`", TEXT):
         file = path.partition("::")[0] or file
         named.append((file, path.partition("::")[2] or bare))
     assert len(named) > 20

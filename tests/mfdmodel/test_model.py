@@ -175,3 +175,17 @@ def test_every_parameter__is_trained() -> None:
 def test_fractions_of_another_number__are_an_error() -> None:
     with pytest.raises(ValueError, match="for 4 experiments"):
         build_model(ModelConfig(kind="dinucleotides"), factors=FACTORS, positive_fraction=np.array([0.5]))
+
+
+def test_signal_to_noise__scales_an_experiment() -> None:
+    config = override(load_config("small"), OPTIONS | {"model.head.signal_to_noise": True}).model
+    torch.manual_seed(0)
+    model = build_model(config, factors=FACTORS, positive_fraction=FREQUENCY).eval()
+    plain = model_of("mfd").eval()
+    x = windows(sequences(2))
+    torch.testing.assert_close(model(x), plain(x))  # it starts at 1
+    with torch.no_grad():
+        model.log_signal[1] = np.log(3.0)
+    expected = plain(x) - plain.bias
+    expected[:, 1] *= 3
+    torch.testing.assert_close(model(x) - model.bias, expected, rtol=1e-4, atol=1e-4)

@@ -255,21 +255,20 @@ def test_train__weight_decay_is_for_networks(planted: Store, tmp_path: Path) -> 
 
 
 def test_training_step__moves_each_player_by_its_own_loss_only(planted: Store) -> None:
-    """The predictors' step leaves the model alone, and the model's step leaves the predictors alone."""
+    """The adversaries' step leaves the model alone, and the model's step leaves the adversaries alone."""
     from mfdmodel.model import build_model
-    from mfdmodel.penalties import independence, predictor_loss
 
     torch.manual_seed(0)
     model = build_model(tiny_config().model, factors=planted.factors, positive_fraction=np.full(6, 0.3))
     players = Players(model, tiny_config(), n_steps=28)
     batch = next(iter(Loader(planted, split="train", batch_size=50, positions=192)))
     latent = model.latent(batch.one_hot())
-    predictor_loss(players.predictors, latent).backward()
+    players.penalty.adversary_loss(latent).backward()
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert any(parameter.grad.abs().sum() > 0 for parameter in players.predictors.parameters())
-    players.predictors.zero_grad()
-    independence(latent, players.predictors.play(latent)).backward()
-    assert all(parameter.grad is None for parameter in players.predictors.parameters())
+    assert any(parameter.grad.abs().sum() > 0 for parameter in players.penalty.parameters())
+    players.penalty.zero_grad()
+    players.penalty(latent).backward()
+    assert all(parameter.grad is None for parameter in players.penalty.parameters())
     assert any(
         parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters()
     )

@@ -130,11 +130,14 @@ def test_rescale__starts_as_identity_and_scales_columns() -> None:
 
 
 def test_share__cuts_the_latent() -> None:
-    assert subspace_widths(10, 0.7) == {"biological": 7, "technical": 3}
+    assert subspace_widths(10, head(biological_share=0.7)) == {"biological": 7, "technical": 3}
+    assert subspace_widths(10, head(biological_width=9)) == {"biological": 9, "technical": 1}
     modules, _ = build(head(biological_share=0.75))
     assert [modules[role]().shape[1] for role in ROLES] == [18, 6]
     with pytest.raises(ConfigError, match="at least one feature in each"):
-        subspace_widths(10, 0.01)
+        subspace_widths(10, head(biological_share=0.01))
+    with pytest.raises(ConfigError, match=r"biological_width: found 10, which makes 10 of 10"):
+        subspace_widths(10, head(biological_width=10))
 
 
 def test_absent_factor__is_an_error_that_lists_what_there_is() -> None:
