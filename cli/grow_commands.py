@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from cli.console import err, explained, out, progress_bars
-from cli.options import AsJson, local_path, some_names
+from cli.options import AsJson, equations, local_path, some_names
 from cli.store_tables import print_path
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def subset(
         from mfdstore.grow.subset import subset_store
 
         choice = Choice(
-            where=tuple(_pair(text) for text in where or ()),
+            where=equations("--where", where),
             experiments=_accessions(experiments),
             regions=tuple(region or ()),
             bed=regions,
@@ -225,20 +225,6 @@ def _print(done: GrowReport, *, as_json: bool) -> None:
         # on stderr, so that the last line for a script is the path; file names may hold brackets
         err.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     print_path(str(done.path))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from mfdstore.errors import ConfigError
-
-    name, equals, value = text.partition("=")
-    if not name.strip() or not equals or not value.strip():
-        raise ConfigError(
-            "--where",
-            found=repr(text),
-            expected="FACTOR=VALUE, such as target=CTCF",
-            remedy="Correct the option.",
-        )
-    return name.strip(), value
 
 
 def _accessions(text: str | None) -> tuple[str, ...]:

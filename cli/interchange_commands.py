@@ -18,6 +18,7 @@ from cli.options import (
     SplitValid,
     StorePath,
     check_splits,
+    equations,
     fractions,
     given,
     local_path,
@@ -210,7 +211,7 @@ def export(
             splits=some_names("--split", split),
             chroms=some_names("--chroms", chroms),
             experiments=some_names("--experiments", experiments),
-            where=tuple(_equation(text) for text in where or ()),
+            where=equations("--where", where),
         )
         with progress_bars() as on_progress:
             done = export_store(
@@ -220,17 +221,3 @@ def export(
             print_json(asdict(done))
         else:
             print_export(done)
-
-
-def _equation(text: str) -> tuple[str, str]:
-    from mfdstore.errors import ConfigError
-
-    factor, equals, value = text.partition("=")
-    if not (factor and equals and value):
-        raise ConfigError(
-            "--where",
-            found=repr(text),
-            expected="a factor and a value, such as target=CTCF",
-            remedy="Correct the option.",
-        )
-    return factor, value

@@ -65,6 +65,19 @@ def names(option: str, text: str) -> tuple[str, ...]:
     return some_names(option, text) if text else ()
 
 
+def equations(option: str, texts: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """Read pairs of a factor and a value, as ``target=CTCF``.
+
+    Raises
+    ------
+    ConfigError
+        If one is none.
+    """
+    from mfdstore.selecting import equation
+
+    return tuple(equation(option, text) for text in texts or ())
+
+
 def some_names(option: str, text: str | None) -> tuple[str, ...]:
     """Read names joined by commas; none if it is `None`. What is empty, as a shell's unset variable, is refused.
 

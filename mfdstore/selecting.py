@@ -19,7 +19,7 @@ _SHOWN: Final = 20
 
 
 def select_experiments(
-    store: Store, where: Sequence[tuple[str, str]], experiments: Sequence[str]
+    store: Store, where: Sequence[tuple[str, str]], experiments: Sequence[str], *, option: str = "--where"
 ) -> NDArray[np.int64]:
     """Find the experiments wanted.
 
@@ -32,6 +32,8 @@ def select_experiments(
         values of each factor that is named; a missing value is none.
     experiments
         Accessions; all if empty.
+    option
+        That `where` was given by.
 
     Returns
     -------
@@ -57,13 +59,13 @@ def select_experiments(
         keep[[place[name] for name in experiments]] = True
     # values of one factor add up, factors narrow
     for name in dict.fromkeys(factor for factor, _ in where):
-        factor = _find_factor(store, name)
-        held = [_hold(factor, text) for wanted, text in where if wanted == name]
+        factor = _find_factor(store, name, option)
+        held = [_hold(factor, text, option) for wanted, text in where if wanted == name]
         keep &= np.logical_or.reduce(held)
     if not keep.any():
         asked = [f"{name}={text}" for name, text in where]
         raise ConfigError(
-            "--where and --experiments" if experiments else "--where",
+            f"{option} and --experiments" if experiments else option,
             found=f"no experiment that has all of {some(asked)}",
             expected="at least one experiment",
             remedy="Ask for less; values of one factor add up, but all factors must hold.",
@@ -71,10 +73,67 @@ def select_experiments(
     return np.flatnonzero(keep)
 
 
-def _find_factor(store: Store, name: str) -> Factor:
+def query_experiments(store: Store, queries: Sequence[str], *, option: str) -> NDArray[np.int64]:
+    """Find the experiments that any of some queries means.
+
+    Parameters
+    ----------
+    store
+        Of the experiments.
+    queries
+        Each an accession, or what must hold together: ``target=CTCF & biosample=HepG2``.
+    option
+        That they were given by.
+
+    Returns
+    -------
+    Their places in the store, ascending, shape ``(experiment,)``.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be read, or means no experiment.
+    """
+    found = np.zeros(store.n_experiments, np.bool_)
+    for query in queries:
+        if "=" in query:
+            pairs = [equation(option, part) for part in query.split("&")]
+            found[select_experiments(store, pairs, (), option=option)] = True
+        elif query.strip() in store.columns:
+            found[store.columns[query.strip()]] = True
+        else:
+            raise ConfigError(
+                option,
+                found=repr(query),
+                expected="an accession of the store, or factors and values such as target=CTCF & biosample=HepG2",
+                remedy=suggest(query.strip(), store.experiments),
+            )
+    return np.flatnonzero(found)
+
+
+def equation(option: str, text: str) -> tuple[str, str]:
+    """Read a factor and a value, as ``target=CTCF``.
+
+    Raises
+    ------
+    ConfigError
+        If they are none.
+    """
+    name, equals, value = text.partition("=")
+    if not name.strip() or not equals or not value.strip():
+        raise ConfigError(
+            option,
+            found=repr(text),
+            expected="FACTOR=VALUE, such as target=CTCF",
+            remedy="Correct the option.",
+        )
+    return name.strip(), value
+
+
+def _find_factor(store: Store, name: str, option: str) -> Factor:
     if name not in store.factors:
         raise ConfigError(
-            "--where",
+            option,
             found=f"factor {name!r}, which the store does not have",
             expected=f"one of {some(store.factors.names, _SHOWN)}",
             remedy=suggest(name, store.factors.names),
@@ -82,7 +141,7 @@ def _find_factor(store: Store, name: str) -> Factor:
     return store.factors[name]
 
 
-def _hold(factor: Factor, text: str) -> NDArray[np.bool_]:
+def _hold(factor: Factor, text: str, option: str) -> NDArray[np.bool_]:
     """Find the experiments that have a value: the text as a whole, or else one of its parts between commas."""
     whole = _equal(factor, text.strip())
     if whole.any():
@@ -95,10 +154,10 @@ def _hold(factor: Factor, text: str) -> NDArray[np.bool_]:
             remedy = suggest(part.strip(), known)
             if any("," in value for value in known):
                 remedy += (
-                    " Values that hold a comma are asked for one by one, each with a --where of its own."
+                    f" Values that hold a comma are asked for one by one, each with a {option} of its own."
                 )
             raise ConfigError(
-                "--where",
+                option,
                 found=f"no experiment with {factor.name} {part.strip()!r}",
                 expected=some(known, _SHOWN) if known else "a value that is known, but it is missing for all",
                 remedy=remedy,

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 
 from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, Description, write_description
@@ -26,7 +27,7 @@ from mfdmodel.train.counted import held_out_columns, loss_weights, starting_freq
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
 from mfdmodel.train.players import Players
 from mfdmodel.train.resuming import check_state, config_to_resume
-from mfdmodel.train.trainer import Epochs, interruptible, make_trainer, quiet
+from mfdmodel.train.trainer import Epochs, LoggerName, interruptible, make_logger, make_trainer, quiet
 from mfdstore.errors import RunError
 from mfdstore.labels import unpack_labels
 from mfdstore.loader import Loader
@@ -80,6 +81,7 @@ def train(
     mode: Mode = "auto",
     memory: int | None = None,
     max_minutes: float | None = None,
+    logger: LoggerName | Logger = "tensorboard",
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> TrainResult:
@@ -106,6 +108,8 @@ def train(
         How the store is read, and bytes that this may take (`mfdstore.loader.modes`).
     max_minutes
         Begin no epoch that is not expected to end in this time; the first one is always finished.
+    logger
+        Gets the learning curves too: by name, or one of lightning's.
     on_epoch
         Called with each epoch's row.
     on_progress
@@ -140,6 +144,7 @@ def train(
             expected="one to go on with, as no configuration was given",
             remedy="Check the path, or give a configuration to begin with.",
         )
+    sink = make_logger(run, logger)
     check_splits(store, ("train", "valid"))
     check_apart(store, config.data)
     with computing_on(chosen, threads), quiet():
@@ -151,6 +156,7 @@ def train(
             mode=mode,
             memory=memory,
             max_minutes=max_minutes,
+            logger=sink,
             on_epoch=on_epoch,
             on_progress=on_progress,
         )
@@ -165,6 +171,7 @@ def _fit(
     mode: Mode,
     memory: int | None,
     max_minutes: float | None,
+    logger: Logger,
     on_epoch: Callable[[EpochRecord], None] | None,
     on_progress: Callable[[str, int, int], None] | None,
 ) -> TrainResult:
@@ -232,7 +239,12 @@ def _fit(
         on_progress=on_progress,
     )
     trainer = make_trainer(
-        run, epochs=training.epochs, callback=keeper, device=device, precision=training.precision
+        run,
+        epochs=training.epochs,
+        callback=keeper,
+        device=device,
+        logger=logger,
+        precision=training.precision,
     )
     compile_trunk(model, training)
     if resuming:

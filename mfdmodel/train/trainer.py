@@ -13,11 +13,12 @@ from typing import Any, Final, Literal
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mfdmodel.checkpoint.states import State, read_state, write_state
 from mfdmodel.config import Precision
+from mfdstore.errors import ConfigError
 from mfdstore.loader import Batch, Loader
 
 _log = logging.getLogger(__name__)
@@ -30,8 +31,37 @@ PLUGINS: Final[dict[Precision, Literal["32-true", "bf16-mixed"]]] = {
 """Lightning's names of what is computed in which precision."""
 
 
+LoggerName = Literal["tensorboard", "wandb"]
+
+
+def make_logger(run: Path, chosen: LoggerName | Logger) -> Logger:
+    """Make what learning curves are sent to, beside the run's own; a logger of lightning is taken as it is.
+
+    Raises
+    ------
+    ConfigError
+        If it needs a package that is not installed.
+    """
+    if isinstance(chosen, Logger):
+        return chosen
+    if chosen == "tensorboard":
+        return TensorBoardLogger(run / "logs", name="tensorboard", version="")
+    try:
+        return WandbLogger(name=run.name, save_dir=run / "logs", project="mfd", log_model=False)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "--logger", found=f"{chosen}, which is not installed", expected=chosen, remedy="pip install wandb"
+        ) from error
+
+
 def make_trainer(
-    run: Path, *, epochs: int, callback: Callback, device: torch.device, precision: Precision = "float32"
+    run: Path,
+    *,
+    epochs: int,
+    callback: Callback,
+    device: torch.device,
+    logger: Logger,
+    precision: Precision = "float32",
 ) -> Trainer:
     """Make a trainer that leaves all it has to say to one callback."""
     return Trainer(
@@ -41,7 +71,7 @@ def make_trainer(
         max_epochs=epochs,
         callbacks=[callback],
         plugins=[StateIO()],
-        logger=TensorBoardLogger(run / "logs", name="tensorboard", version=""),
+        logger=logger,
         log_every_n_steps=1,  # nothing is logged by step: this only stills a warning about short epochs
         num_sanity_val_steps=0,
         enable_checkpointing=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cli.mfdmodel_app import EvaluatedSplit, Kind, Preset, app
+from cli.mfdmodel_app import app
+from cli.model_options import EvaluatedSplit, Kind, Preset
 from mfdmodel.config import ModelKind
 from mfdmodel.config_reading import PRESETS
 from mfdstore.schema import SPLITS
@@ -106,6 +108,48 @@ def test_train__refuses_in_one_line_and_leaves_nothing(planted: Store, config: P
     assert "nowhere.yaml" in refused("--store", planted.path, "--config", tmp_path / "nowhere.yaml")
     assert "lambda_indep" in refused("--store", planted.path, "--config", config, "--lambda-indep", -1)
     assert "tpu" in refused("--store", planted.path, "--config", config, "--device", "tpu")
+
+
+def test_train__holds_out_what_queries_mean(planted: Store, config: Path, tmp_path: Path) -> None:
+    options = ("--store", planted.path, "--config", config, "--device", "cpu", "--epochs", 1, "--threads", 1)
+    queries = (
+        "--hold-out-experiments",
+        "target=CTCF & biosample=K562",
+        "--hold-out-experiments",
+        "ENCFF004XYZ",
+    )
+    code, _, _ = call("train", *options, "--out", tmp_path / "run", *queries, "--precision", "bfloat16")
+    assert code == 0
+    training = json.loads((tmp_path / "run" / "model" / "model.json").read_text())["config"]["training"]
+    assert training["held_out"] == ["ENCFF001XYZ", "ENCFF004XYZ"]
+    assert training["precision"] == "bfloat16"
+    code, out, _ = call("impute", tmp_path / "run", "--device", "cpu")
+    assert code == 0
+    assert "2 experiments held out, 151 windows" in out
+    assert "same target, labels" in out
+    code, out, _ = call("impute", tmp_path / "run", "--device", "cpu", "--json")
+    assert code == 0
+    assert [one["experiment"] for one in json.loads(out)["experiments"]] == ["ENCFF001XYZ", "ENCFF004XYZ"]
+    for query, message in (
+        ("target=CTFC", "--hold-out-experiments: found no experiment with target 'CTFC'"),
+        ("ENCFF9", "found 'ENCFF9'"),
+        ("target=", "FACTOR=VALUE"),
+        ("target=CTCF & biosample=liver", "no experiment with biosample 'liver'"),
+    ):
+        code, _, err = call("train", *options, "--out", tmp_path / "no", "--hold-out-experiments", query)
+        assert code == 1
+        assert message in err
+        assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_train__names_the_package_a_logger_needs(planted: Store, config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--store", planted.path, "--config", config, "--device", "cpu", "--out", run)
+    code, _, err = call("train", *options, "--logger", "wandb")
+    assert code == 1
+    assert "wandb, which is not installed" in err
+    assert not run.exists()
 
 
 def test_train__refuses_an_existing_run(planted: Store, config: Path, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""The command `mfdmodel impute`: experiments that a model never saw."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cli.console import explained, log_to_stderr, out, progress_bars
+from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
+
+if TYPE_CHECKING:
+    from mfdmodel.analyses.imputation import ImputationScore
+    from mfdmodel.intervals import Interval
+
+
+def add_impute(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(impute)
+
+
+def impute(
+    run: RunPath,
+    split: Annotated[EvaluatedSplit, typer.Option(help="Windows to score.")] = EvaluatedSplit.test,
+    store: StoreOfRun = None,
+    seed: Annotated[int, typer.Option(help="Of the confidence intervals.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all scores as JSON instead of a table.")
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    verbose: Verbose = False,
+) -> None:
+    """Predict the experiments that a training held out, from their metadata and the sequence alone.
+
+    Beside the model stand averages over the experiments that it learned from: of the same target, of the same
+    biosample, and of the nearest metadata; of their labels, measured at the very windows that are scored, and of the
+    model's predictions for them. AUROC with 95 % intervals. Also written to RUN/evaluation/.
+
+    [dim]mfdmodel train --store encode.zarr --out run2 --hold-out-experiments 'target=CTCF & biosample=HepG2'[/dim]
+    [dim]mfdmodel impute run2[/dim]
+    """
+    log_to_stderr(verbose=verbose)
+    with explained():
+        from mfdmodel.analyses.imputing import imputation_to_json, impute_run
+
+        with progress_bars() as on_progress:
+            score = impute_run(
+                run,
+                split=split.value,
+                store=store,
+                device=device,
+                threads=threads,
+                seed=seed,
+                on_progress=on_progress,
+            )
+        if as_json:
+            typer.echo(json.dumps(imputation_to_json(score), indent=1, ensure_ascii=False))
+            return
+        out.print(_mean_table(score))
+        out.print(_experiment_table(score))
+
+
+def _mean_table(score: ImputationScore) -> Table:
+    table = Table(
+        title=f"{len(score.experiments)} experiments held out, {score.n_windows:,} windows",
+        title_justify="left",
+    )
+    table.add_column("predicted by")
+    for name in ("scored", "mean AUROC", "95 %", "model better by", "95 %"):
+        table.add_column(name, justify="right")
+    for way, mean in score.mean.items():
+        table.add_row(
+            way,
+            str(score.n_scored[way]),
+            *_numbers(mean),
+            *(_numbers(score.gain[way]) if way in score.gain else ("", "")),
+        )
+    return table
+
+
+def _experiment_table(score: ImputationScore) -> Table:
+    table = Table(title="One by one, AUROC of the model and of labels averaged", title_justify="left")
+    for name in ("experiment", "target", "biosample"):
+        table.add_column(name)
+    ways = [way for way in score.mean if not way.endswith("predictions")]
+    for name in ("positive", *(way.removesuffix(", labels") for way in ways)):
+        table.add_column(name, justify="right")
+    for one in score.experiments:
+        table.add_row(
+            escape(one.experiment),
+            escape(one.factors.get("target", one.factors.get("assay", ""))),
+            escape(one.factors.get("biosample", "")),
+            f"{one.n_positive:,}",
+            *(_numbers(one.auroc[way])[0] for way in ways),
+        )
+    return table
+
+
+def _numbers(found: Interval) -> tuple[str, str]:
+    value = "-" if math.isnan(found.value) else f"{found.value:.3f}"
+    return value, "" if math.isnan(found.low) else f"{found.low:.3f} to {found.high:.3f}"

@@ -1,0 +1,241 @@
+"""Experiments that a model never saw, predicted from their metadata alone (method, section 8).
+
+What a lab would do without a model is average the experiments that it has: those of the same target, those of the same
+biosample, or those whose metadata are nearest. These averages use labels measured at the very windows that are
+scored; the model sees nothing of them but their sequence. Averages of the model's own predictions for the same
+experiments stand beside them: they tell what the metadata of the held-out experiment add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfdmodel.intervals import Interval, auroc_draws, block_weights, interval
+from mfdmodel.metrics import finite_mean, rank_experiment
+from mfdstore.metadata import Factor, FactorTable
+
+MODEL: Final = "model"
+"""Name of the model's prediction among the ways."""
+NEIGHBOURS: Final = ("same target", "same biosample", "nearest metadata")
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """How well one held-out experiment is predicted.
+
+    Parameters
+    ----------
+    experiment
+        Its accession.
+    factors
+        Target, biosample and assay, as far as they are known.
+    n_positive
+        Windows that hold its label.
+    n_neighbours
+        Training experiments that are averaged, by kind of neighbour.
+    auroc
+        By way: `MODEL`, ``KIND, labels`` and ``KIND, predictions``; NaN where there is no neighbour, or one class.
+    """
+
+    experiment: str
+    factors: Mapping[str, str]
+    n_positive: int
+    n_neighbours: Mapping[str, int]
+    auroc: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class ImputationScore:
+    """All held-out experiments together.
+
+    Parameters
+    ----------
+    n_windows, n_blocks
+        That were scored, and the stretches of the genome that were drawn again.
+    experiments
+        One by one.
+    mean
+        Mean AUROC over the experiments that have one, by way.
+    gain
+        Mean over experiments of the model's AUROC minus that of another way, where both have one.
+    n_scored
+        Experiments in each mean, by way.
+    """
+
+    n_windows: int
+    n_blocks: int
+    experiments: tuple[Imputed, ...]
+    mean: Mapping[str, Interval]
+    gain: Mapping[str, Interval]
+    n_scored: Mapping[str, int]
+
+
+def neighbours_of(
+    factors: FactorTable, column: int, training: NDArray[np.bool_]
+) -> dict[str, NDArray[np.int64]]:
+    """Find the training experiments that are like a held-out one.
+
+    Those of the same target (of the same assay where it has no target), those of the same biosample, and those that
+    share most known factor values with it, ties included.
+
+    Parameters
+    ----------
+    factors
+        Of all experiments.
+    column
+        The held-out one.
+    training
+        True for the experiments that the model learned from, shape ``(experiment,)``.
+
+    Returns
+    -------
+    Columns by kind, each ascending; none where a factor is missing or nobody shares the value.
+    """
+    shared = np.zeros(len(factors), np.float64)
+    same: dict[str, NDArray[np.bool_]] = {}
+    for name in factors.names:
+        agreement = _agreement(factors[name], column)
+        shared += agreement
+        same[name] = agreement == 1
+    nobody = np.zeros(len(factors), np.bool_)
+    has_target = "target" in factors and factors["target"].values[column] is not None
+    found = {
+        "same target": same["target"] if has_target else same.get("assay", nobody),
+        "same biosample": same.get("biosample", nobody),
+    }
+    best = shared[training].max() if training.any() else 0.0
+    found["nearest metadata"] = (shared == best) if best > 0 else nobody
+    return {kind: np.flatnonzero(found[kind] & training) for kind in NEIGHBOURS}
+
+
+def _agreement(factor: Factor, column: int) -> NDArray[np.float64]:
+    """Tell how far each experiment shares the value of one: 1, 0, or how two sets overlap; missing shares nothing."""
+    own = factor.values[column]
+    agreement = np.zeros(len(factor.values))
+    if factor.kind == "multi_category":
+        wanted = set(own or ())
+        for row, value in enumerate(factor.values):
+            together = wanted | set(value or ())
+            agreement[row] = len(wanted & set(value or ())) / len(together) if together else 0.0
+        return agreement
+    if factor.kind == "category":
+        return np.array([own is not None and value == own for value in factor.values], np.float64)
+    # a date or a number that is not known equals nothing, not even itself
+    return np.asarray(factor.values == own, np.float64)
+
+
+def score_imputation(
+    predictions: NDArray[np.float32],
+    label_of: Callable[[int], NDArray[np.bool_]],
+    *,
+    factors: FactorTable,
+    held_out: NDArray[np.bool_],
+    blocks: NDArray[np.int64],
+    seed: int = 0,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> ImputationScore:
+    """Score the predictions of held-out experiments beside averages of the others.
+
+    Parameters
+    ----------
+    predictions
+        Of all experiments, shape ``(experiment, window)``.
+    label_of
+        Gives the labels of an experiment at these windows, shape ``(window,)``.
+    factors
+        Of the experiments.
+    held_out
+        Those that the model did not learn from, shape ``(experiment,)``.
+    blocks
+        Stretch of the genome that each window is in, from 0, shape ``(window,)``.
+    seed
+        Of the draws.
+    on_progress
+        Told how many experiments are done.
+
+    Returns
+    -------
+    Scores with 95 % intervals over stretches of the genome; those of the means over stretches and experiments.
+    """
+    rng = np.random.default_rng(seed)
+    weights = block_weights(blocks, rng=rng)
+    columns = np.flatnonzero(held_out).tolist()
+    scored, drawn = [], []
+    for done, column in enumerate(columns):
+        labels = label_of(column)
+        neighbours = neighbours_of(factors, column, ~held_out)
+        ways: dict[str, NDArray[np.floating] | None] = {MODEL: predictions[column]}
+        for kind, others in neighbours.items():
+            ways[f"{kind}, labels"] = _mean([label_of(int(other)) for other in others])
+            ways[f"{kind}, predictions"] = _mean([predictions[int(other)] for other in others])
+        auroc, draws = {}, {}
+        for way, scores in ways.items():
+            value = float("nan") if scores is None else rank_experiment(scores, labels).auroc
+            draws[way] = (
+                np.full(len(weights), np.nan)
+                if scores is None or np.isnan(value)
+                else auroc_draws(scores, labels, blocks, weights)
+            )
+            auroc[way] = interval(value, draws[way])
+        scored.append(
+            Imputed(
+                factors.experiments[column],
+                _known(factors, column),
+                int(labels.sum()),
+                {kind: len(others) for kind, others in neighbours.items()},
+                auroc,
+            )
+        )
+        drawn.append(draws)
+        if on_progress is not None:
+            on_progress("scoring", done + 1, len(columns))
+    names = list(scored[0].auroc)
+    values = {way: np.array([one.auroc[way].value for one in scored]) for way in names}
+    by_draw = {way: np.array([draws[way] for draws in drawn]) for way in names}
+    chosen = rng.integers(0, len(scored), (len(weights), len(scored)))
+    gained = {way: values[MODEL] - values[way] for way in names if way != MODEL}
+    return ImputationScore(
+        len(blocks),
+        int(weights.shape[1]),
+        tuple(scored),
+        {way: _mean_interval(values[way], by_draw[way], chosen) for way in names},
+        {way: _mean_interval(gained[way], by_draw[MODEL] - by_draw[way], chosen) for way in gained},
+        {way: finite_mean(values[way])[1] for way in names},
+    )
+
+
+def _mean(parts: list[NDArray[np.bool_]] | list[NDArray[np.float32]]) -> NDArray[np.floating] | None:
+    if not parts:
+        return None
+    total = np.zeros(len(parts[0]), np.float64)
+    for part in parts:
+        total += part
+    return total / len(parts)
+
+
+def _known(factors: FactorTable, column: int) -> dict[str, str]:
+    names = [name for name in ("target", "biosample", "assay") if name in factors]
+    return {name: str(factors[name].values[column]) for name in names if factors[name].values[column]}
+
+
+def _mean_interval(
+    values: NDArray[np.float64], draws: NDArray[np.float64], chosen: NDArray[np.int64]
+) -> Interval:
+    """Average over experiments; in each draw other experiments and other stretches.
+
+    Parameters
+    ----------
+    values
+        Shape ``(experiment,)``.
+    draws
+        Shape ``(experiment, draw)``.
+    chosen
+        Experiments of each draw, shape ``(draw, experiment)``.
+    """
+    means = np.array([finite_mean(draws[rows, draw])[0] for draw, rows in enumerate(chosen)])
+    return interval(finite_mean(values)[0], means)
