@@ -7,6 +7,7 @@ import typer
 from cli.console import add_version
 from cli.impute_command import add_impute
 from cli.run_commands import add_run_commands
+from cli.sweep_command import add_sweep
 from cli.train_command import add_train
 
 # torch, lightning and scikit-learn take seconds to import: each command imports what it needs, `--help` nothing
@@ -27,6 +28,7 @@ add_version(app, "mfdmodel")
 add_train(app)
 add_run_commands(app)
 add_impute(app)
+add_sweep(app)
 
 
 def main() -> None:

@@ -23,11 +23,11 @@ COLOURS: Final = ("#1f6f8b", "#c8553d", "#6a8d3f", "#7d5a9b", "#b0892a", "#4d5b6
 """Of runs and of assays, in order; readable side by side for the colour-blind."""
 _STROKES: Final = ("-", ":", "-.", "--")
 ROLE_COLOURS: Final = {"biological": "#1f6f8b", "technical": "#c8553d"}
-_INK: Final = "#22303c"
+INK: Final = "#22303c"
 _FAINT: Final = "#8795a1"
 _GRID: Final = "#e3e8ec"
 
-_STYLE: Final[Any] = {
+STYLE: Final[Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mfd",
     "text.parse_math": False,  # metadata may hold dollar signs
@@ -35,14 +35,14 @@ _STYLE: Final[Any] = {
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
     "font.size": 10,
     "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": _GRID,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
@@ -61,7 +61,7 @@ def draw_losses(runs: Mapping[str, Sequence[EpochRecord]]) -> str:
     runs
         Learning curves by name; the first is the run that the page is about.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(5.4, 3.3)
         for index, (name, records) in enumerate(runs.items()):
             if not records:
@@ -107,7 +107,7 @@ def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mappi
     }
     if not any(curves.values()):
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(5.4, 3.3)
         for index, (name, points) in enumerate(curves.items()):
             if points:
@@ -156,7 +156,7 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
     order = sorted(largest, key=means.__getitem__)
     n_left_out = len(grouped) - len(order)
     palette = _palette([score.factors.get(colours) if colours else None for score in scores])
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(7.6, 0.9 + 0.235 * len(order))
         for row, name in enumerate(order):
             members = grouped[name]
@@ -164,9 +164,7 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             offsets = _spread(len(members))
             dots = [palette[(score.factors.get(colours) if colours else None) or ""] for score in members]
             axes.scatter(values, row + offsets, s=18, c=dots, alpha=0.8, lw=0)
-            axes.plot(
-                [values.mean()] * 2, [row - 0.36, row + 0.36], color=_INK, lw=1.6, solid_capstyle="butt"
-            )
+            axes.plot([values.mean()] * 2, [row - 0.36, row + 0.36], color=INK, lw=1.6, solid_capstyle="butt")
         axes.axvline(0.5, color=_FAINT, lw=1, ls=(0, (3, 3)))
         axes.set_yticks(range(len(order)), [f"{shorten(name)}  ({len(grouped[name])})" for name in order])
         axes.set_ylim(-0.7, len(order) - 0.3)
@@ -196,7 +194,7 @@ def draw_comparison(
     pairs = pairs[~np.isnan(pairs).any(axis=1)]
     if not len(pairs):
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(3.7, 3.6)
         low, high = float(pairs.min()) - 0.02, min(float(pairs.max()) + 0.02, 1.005)
         axes.plot([low, high], [low, high], color=_FAINT, lw=1)
@@ -207,7 +205,7 @@ def draw_comparison(
         axes.set_xlabel(f"AUROC, {shorten(second[0])}")
         axes.set_ylabel(f"AUROC, {shorten(first[0])}")
         above = int((pairs[:, 1] > pairs[:, 0]).sum())
-        axes.set_title(f"higher in {above} of {len(pairs)} experiments", fontsize=10, color=_INK, loc="left")
+        axes.set_title(f"higher in {above} of {len(pairs)} experiments", fontsize=10, color=INK, loc="left")
         return _to_svg(figure)
 
 
@@ -217,7 +215,7 @@ def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
     if not known:
         return None
     known = sorted(known, key=lambda score: (score.role != "technical", score.factor))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(7.6, 1.1 + 0.27 * len(known))
         for row, score in enumerate(known):
             values = list(score.auroc.values())
@@ -249,7 +247,7 @@ def draw_label_shares(shares: NDArray[np.float64]) -> str:
     shares
         Shape ``(experiment,)``; drawn in percent.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _new(5.4, 2.6)
         axes.hist(
             100 * shares, bins=min(40, max(8, len(shares) // 4)), color=COLOURS[0], edgecolor="white", lw=0.6

@@ -1,0 +1,158 @@
+"""A sweep: resumed, scored as scikit-learn scores, one run's fault its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from mfdmodel.checkpoint.models import load_model
+from mfdmodel.config_reading import override
+from mfdmodel.evaluate.run import predict
+from mfdmodel.evaluate.subspaces import predict_by_subspace
+from mfdmodel.report.sweep import draw_sweep
+from mfdmodel.sweep.cells import RESULT, CellResult, plan_cells
+from mfdmodel.sweep.grid import run_sweep
+from mfdmodel.sweep.summary import summarise
+from mfdstore.errors import ConfigError
+from mfdstore.store import Store
+from tests.planted import tiny_config
+
+
+def sweep(store: Store, out: Path, **options: object) -> tuple[CellResult, ...]:
+    given = {"lambdas": (0.0, 0.001), "seeds": (0, 1), "device": "cpu", "threads": 1} | options
+    return run_sweep(tiny_config(epochs=1), store=store.path, out=out, **given)
+
+
+@pytest.fixture(scope="module")
+def swept(planted: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[CellResult, ...]]:
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    return out, sweep(planted, out)
+
+
+def test_sweep__scores_what_each_subspace_says_alone(
+    planted: Store, swept: tuple[Path, tuple[CellResult, ...]]
+) -> None:
+    out, results = swept
+    assert [(one.lambda_indep, one.seed) for one in results] == [(0.0, 0), (0.0, 1), (0.001, 0), (0.001, 1)]
+    one = results[2]
+    model = load_model(out / one.name).model
+    rows = planted.windows.rows("test")
+    predicted = predict_by_subspace(
+        model, store=planted, rows=rows, positions=192, device=torch.device("cpu")
+    )
+    whole = predict(model, store=planted, rows=rows, positions=192)
+    np.testing.assert_allclose(predicted["combined"], whole, rtol=1e-5, atol=1e-7)
+    assert one.auroc is not None
+    for way in ("combined", "biological", "technical"):
+        # the last experiment has one class only in the test split
+        expected = [
+            roc_auc_score(planted.labels_of(column)[rows], predicted[way][column]) for column in range(5)
+        ]
+        assert one.auroc[way] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert one.valid_loss != results[3].valid_loss
+
+
+def test_sweep__goes_on_where_it_was(planted: Store, swept: tuple[Path, tuple[CellResult, ...]]) -> None:
+    out, results = swept
+    kept = {one.name: (out / one.name / "model" / "model.safetensors").stat().st_mtime_ns for one in results}
+    (out / results[1].name / RESULT).unlink()
+    started = time.monotonic()
+    again = sweep(planted, out)
+    assert time.monotonic() - started < 60
+    assert again == results
+    assert kept == {
+        one.name: (out / one.name / "model" / "model.safetensors").stat().st_mtime_ns for one in results
+    }
+    with (out / "sweep.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["run"] for row in rows] == [one.name for one in results]
+    assert float(rows[3]["auroc_technical"]) == pytest.approx(results[3].auroc["technical"], abs=1e-6)
+
+
+def test_sweep__is_drawn(swept: tuple[Path, tuple[CellResult, ...]]) -> None:
+    out, results = swept
+    picture = draw_sweep(out, results)
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert os.listdir(out).count("sweep.png") == 1
+
+
+@pytest.mark.slow
+def test_sweep__side_by_side_gives_the_same(
+    planted: Store, swept: tuple[Path, tuple[CellResult, ...]], tmp_path: Path
+) -> None:
+    told = []
+    results = sweep(
+        planted,
+        tmp_path / "out",
+        jobs=2,
+        seeds=(1,),
+        on_result=lambda one, done, total: told.append((done, total)),
+    )
+    expected = [one for one in swept[1] if one.seed == 1]
+    assert [one.auroc for one in results] == [one.auroc for one in expected]
+    assert [one.valid_loss for one in results] == [one.valid_loss for one in expected]
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_sweep__tells_a_run_that_diverged_and_does_the_others(
+    planted: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mfdmodel.penalties.penalty import Penalty
+
+    forward = Penalty.forward
+    monkeypatch.setattr(
+        Penalty,
+        "forward",
+        lambda self, latent: forward(self, latent) * (float("nan") if torch.initial_seed() == 1 else 1),
+    )
+    results = sweep(planted, tmp_path / "out", lambdas=(0.001,))
+    assert "training diverged" in results[1].fault
+    assert results[0].auroc is not None
+    (row,) = summarise(results)
+    assert row.n_runs == 1
+    assert row.valid_loss.value == results[0].valid_loss
+    assert np.isnan(row.valid_loss.low)
+    written = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert "training diverged" in written["runs"][1]["fault"]
+
+
+def test_summary__is_students_t_over_seeds() -> None:
+    values = [0.31, 0.29, 0.35]
+    results = [
+        CellResult(
+            f"r{seed}", 0.1, seed, 3, 2, value, 5.0, {"combined": 0.8, "biological": 0.7 + value}, 60.0
+        )
+        for seed, value in enumerate(values)
+    ]
+    (row,) = summarise(results)
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert (row.valid_loss.value, row.valid_loss.low, row.valid_loss.high) == pytest.approx(
+        (np.mean(values), low, high)
+    )
+    assert np.isnan(row.auroc["technical"].value)
+
+
+@pytest.mark.parametrize(
+    ("lambdas", "seeds", "options", "message"),
+    [
+        ((), (0,), {}, "--lambda-indep: found nothing"),
+        ((0.1, 0.1), (0,), {}, "each once"),
+        ((0.1,), (1, 1), {}, "--seed: found 1, 1"),
+        ((-1.0,), (0,), {}, "lambda_indep"),
+        ((0.1,), (0,), {"model.kind": "linear_head"}, "model.kind: found linear_head"),
+    ],
+)
+def test_plan__refuses_what_is_no_grid(
+    lambdas: tuple[float, ...], seeds: tuple[int, ...], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_cells(override(tiny_config(), options), lambdas, seeds)
