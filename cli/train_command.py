@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -149,6 +150,9 @@ def train(
     TensorBoard (logs/), and what was trained on (run.json).
 
     [dim]mfdmodel train --store encode.zarr --out run1 --preset small[/dim]
+    [dim]torchrun --nproc-per-node 4 -m cli.mfdmodel_app train --store encode.zarr --out run1 --preset paper[/dim]
+
+    The second line trains on four GPUs of a machine; a batch then has training.batch_size windows in each process.
     """
     log_to_stderr(verbose=verbose)
     with explained():
@@ -198,6 +202,8 @@ def train(
                 on_epoch=_say_epoch,
                 on_progress=on_progress,
             )
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes the first one tells
     reason = {
         "epochs": "all epochs are done",
         "patience": "the validation loss no longer improves",

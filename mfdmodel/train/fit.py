@@ -27,6 +27,7 @@ from mfdmodel.train.counted import held_out_columns, loss_weights, starting_freq
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
 from mfdmodel.train.players import Players
 from mfdmodel.train.resuming import check_state, config_to_resume
+from mfdmodel.train.together import join_batch_norms, rank, training_together, wait_for_all, world_size
 from mfdmodel.train.trainer import Epochs, LoggerName, interruptible, make_logger, make_trainer, quiet
 from mfdstore.errors import RunError
 from mfdstore.labels import unpack_labels
@@ -86,6 +87,9 @@ def train(
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> TrainResult:
     """Train a model on a store's split ``train``, keep the best by its loss on the split ``valid``.
+
+    Where ``torchrun`` started several processes they train one model together: each with batches of its own, on
+    statistics of the joined one (`together`).
 
     On a CPU the same configuration, store and number of threads give the same numbers bit by bit; and so does a run
     that was stopped after any epoch, or killed within one, and resumed.
@@ -147,18 +151,19 @@ def train(
     sink = make_logger(run, logger)
     check_splits(store, ("train", "valid"))
     check_apart(store, config.data)
-    with computing_on(chosen, threads), quiet():
+    # the others are met behind the checks: none finds what another one has begun to write
+    with training_together(chosen) as own, computing_on(own, threads), quiet():
         return _fit(
             config,
             store=store,
             run=run,
-            device=chosen,
+            device=own,
             mode=mode,
             memory=memory,
             max_minutes=max_minutes,
             logger=sink,
             on_epoch=on_epoch,
-            on_progress=on_progress,
+            on_progress=on_progress if rank() == 0 else None,
         )
 
 
@@ -183,6 +188,7 @@ def _fit(
         max_shift=data.max_shift,
         memory=memory,
         device=device,
+        shared=world_size() > 1,
         on_progress=on_progress,
     )
     pin = device.type == "cuda"
@@ -220,7 +226,8 @@ def _fit(
         model, config, n_steps=len(train_loader), loss_weights=loss_weights(training, rare, held_out)
     )
     resuming = (run / LAST_STATE).exists()
-    if not (run / MODEL_DESCRIPTION).exists():
+    join_batch_norms(model)
+    if not (run / MODEL_DESCRIPTION).exists() and rank() == 0:
         _begin(
             config,
             store=store,
@@ -230,11 +237,12 @@ def _fit(
             device=device,
             shuffle=train_loader.shuffle,
         )
+    wait_for_all()
     keeper = Keeper(
         run,
         patience=training.patience,
         max_seconds=None if max_minutes is None else 60 * max_minutes,
-        n_windows=len(train_loader) * training.batch_size,
+        n_windows=len(train_loader) * training.batch_size * world_size(),
         on_epoch=on_epoch,
         on_progress=on_progress,
     )

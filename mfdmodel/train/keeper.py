@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from mfdmodel.checkpoint.models import description_digest, write_model
 from mfdmodel.checkpoint.states import State, damaged, write_text
 from mfdmodel.train.players import Players
+from mfdmodel.train.together import decided_by_first, rank, wait_for_all
 from mfdstore.errors import RunError
 
 LAST_STATE: Final = Path("checkpoints", "last.safetensors")
@@ -205,6 +206,15 @@ class Keeper(Callback):
         record = self._record(trainer.current_epoch, players)
         self._check_finite(record)
         self.records.append(record)
+        if rank() == 0:  # all processes have the same numbers
+            self._write(trainer, players)
+        wait_for_all()
+        self.out_of_time = decided_by_first(self._is_out_of_time())
+        if self.out_of_patience or self.out_of_time:
+            trainer.should_stop = True
+
+    def _write(self, trainer: Trainer, players: Players) -> None:
+        record = self.records[-1]
         if best_epoch(self.records) == len(self.records) - 1:
             write_model(self._run, players.model, epoch=record.epoch, valid_loss=record.valid_loss)
         trainer.save_checkpoint(self._run / LAST_STATE)
@@ -216,9 +226,6 @@ class Keeper(Callback):
             logger.log_metrics(curves, step=record.epoch)
         if self._on_epoch is not None:
             self._on_epoch(record)
-        self.out_of_time = self._is_out_of_time()
-        if self.out_of_patience or self.out_of_time:
-            trainer.should_stop = True
 
     def _check_finite(self, record: EpochRecord) -> None:
         values = {

@@ -14,6 +14,7 @@ from mfdmodel.model import SequenceModel
 from mfdmodel.penalties.losses import cross_entropy, sequence_loss
 from mfdmodel.penalties.penalty import Penalty
 from mfdmodel.train.schedule import learning_rate_share
+from mfdmodel.train.together import average_gradients, joined, sum_over_all
 from mfdstore.loader import Batch
 
 
@@ -91,16 +92,18 @@ class Players(LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Play one round: the adversaries improve, then the sequence model does.
 
-        Both see the same latent, so the trunk runs once; the adversaries' steps do not reach it.
+        Both see the same latent, so the trunk runs once; the adversaries' steps do not reach it. Where several
+        processes train, each plays on the latent of all: their adversaries take the same steps.
         """
         sequence_optimizer, *adversary_optimizers = self._optimizers()
         self._set_learning_rates(sequence_optimizer, adversary_optimizers, batch_index)
         latent = self.model.latent(self._channels(batch))
+        everywhere = joined(latent) if self.penalty is not None else latent
 
         for optimizer in adversary_optimizers:
             for _ in range(self.config.model.penalty.steps):
                 optimizer.zero_grad()
-                self.manual_backward(self._penalty.adversary_loss(latent))
+                self.manual_backward(self._penalty.adversary_loss(everywhere))
                 optimizer.step()
 
         entropy = self._entropy(self.model.logits(latent), batch)
@@ -108,10 +111,11 @@ class Players(LightningModule):
         if self.penalty is not None:
             price = self.config.model.penalty.lambda_indep
             with torch.set_grad_enabled(price > 0):
-                dependence = self.penalty(latent)
+                dependence = self.penalty(everywhere)
             loss = sequence_loss(entropy, dependence, price)
         sequence_optimizer.zero_grad()
         self.manual_backward(loss)
+        average_gradients(self.model.parameters())
         if self.config.training.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip)
         sequence_optimizer.step()
@@ -183,6 +187,7 @@ class _Sums:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+        self._means: dict[str, float] = {}
 
     def add_train(self, entropy: Tensor, l_indep: Tensor | None, n_windows: int) -> None:
         self._add("train", entropy, n_windows)
@@ -193,10 +198,15 @@ class _Sums:
         self._add("valid", entropy, n_windows)
 
     def means(self) -> EpochMeans:
+        """Average over the windows of all processes."""
+        for name in sorted(self._sums):
+            both = torch.stack([self._sums[name], torch.full_like(self._sums[name], self._counts[name])])
+            total, count = sum_over_all(both).tolist()
+            self._means[name] = total / count
         return EpochMeans(
-            self._mean("train"),
-            self._mean("l_indep") if "l_indep" in self._sums else None,
-            self._mean("valid"),
+            self._means["train"],
+            self._means.get("l_indep"),
+            self._means["valid"],
         )
 
     def _add(self, name: str, value: Tensor, n_windows: int) -> None:
@@ -205,6 +215,3 @@ class _Sums:
         share = value.detach().to(dtype) * n_windows
         self._sums[name] = self._sums[name] + share if name in self._sums else share
         self._counts[name] = self._counts.get(name, 0) + n_windows
-
-    def _mean(self, name: str) -> float:
-        return float(self._sums[name]) / self._counts[name]

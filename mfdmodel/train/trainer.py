@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -70,7 +71,8 @@ def make_trainer(
         precision=PLUGINS[precision],
         max_epochs=epochs,
         callbacks=[callback],
-        plugins=[StateIO()],
+        # what processes there are, and what they tell each other, is `together`'s
+        plugins=[StateIO(), LightningEnvironment()],
         logger=logger,
         log_every_n_steps=1,  # nothing is logged by step: this only stills a warning about short epochs
         num_sanity_val_steps=0,
