@@ -9,7 +9,7 @@ import gc
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
 import torch
@@ -78,6 +78,7 @@ def measure_store(
     chosen = choose_mode(store, memory=settings.memory, device=settings.device, flank=flank)
     reasons = {mode: _why_not(store, mode, settings, flank) for mode in settings.modes}
     n_read, n_windows, n_experiments = len(_read_rows(store)[1]), store.n_windows, store.n_experiments
+    settings = replace(settings, batch_size=min(settings.batch_size, max(1, n_read)))
     del store  # each mode opens it anew, as a training does
     figures = []
     total = len(settings.modes)
@@ -87,7 +88,8 @@ def measure_store(
         if reasons[mode]:
             figures.append(ModeFigures(mode, reasons[mode]))
         else:
-            figures.append(_measure_mode(path, mode, settings, consumer, on_progress))
+            is_first = all(other.reason for other in figures)
+            figures.append(_measure_mode(path, mode, settings, consumer, on_progress, is_first=is_first))
         gc.collect()  # the next mode needs the memory
     if on_progress is not None:
         on_progress("modes", total, total)
@@ -110,6 +112,8 @@ def _measure_mode(
     settings: BenchSettings,
     consumer: Consumer | None,
     on_progress: OnProgress | None,
+    *,
+    is_first: bool,
 ) -> ModeFigures:
     started = time.perf_counter()
     store = Store(path)
@@ -136,6 +140,8 @@ def _measure_mode(
     waiting = None
     if consumer is not None:
         fed = _loader(store, content, settings, consumer.batch_size, consumer.positions, consumer.max_shift)
+        if is_first:  # the first steps of a process prepare what all later ones use
+            _wait_of(consumer, fed, settings)
         waiting = _wait_of(consumer, fed, settings)
     n_bytes = getattr(content, "nbytes", None)
     return ModeFigures(mode, "", opened - started, first - started, n_bytes, compact, expanded, waiting)

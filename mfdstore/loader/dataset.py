@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,23 @@ class WindowDataset(Dataset[Item]):
             )
         self._epoch = 0
         self._process = os.getpid()
+        self._loader(self._tickets[:1])  # refuses what no item could be read with
+
+    def _loader(self, tickets: NDArray[np.int64]) -> Loader:
+        """Make what cuts some items; all of them, whatever processes there are: the sampler dealt them."""
+        return Loader(
+            self._store,
+            sampling=Tickets(self._store, tickets),
+            batch_size=len(tickets),
+            positions=self._positions,
+            strand=self._strand,
+            max_shift=self._max_shift,
+            seed=self._seed,
+            rank=0,
+            world_size=1,
+            threads=0,
+            data=self._data,
+        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -105,24 +123,13 @@ class WindowDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self._tickets)
 
-    def __getitem__(self, index: int) -> Item:
-        (item,) = self.__getitems__([index])
+    def __getitem__(self, number: int) -> Item:
+        (item,) = self.__getitems__([number])
         return item
 
     def __getitems__(self, indices: Sequence[int]) -> list[Item]:
         check_process(self._process)
-        chosen = Tickets(self._store, self._tickets[np.asarray(indices, np.int64)])
-        loader = Loader(
-            self._store,
-            sampling=chosen,
-            batch_size=len(indices),
-            positions=self._positions,
-            strand=self._strand,
-            max_shift=self._max_shift,
-            seed=self._seed,
-            threads=0,
-            data=self._data,
-        )
+        loader = self._loader(self._tickets[[index(number) for number in indices]])
         loader.set_epoch(self._epoch)
         (batch,) = loader
         codes, labels = batch.codes, batch.label_bits

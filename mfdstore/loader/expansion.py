@@ -46,7 +46,7 @@ def one_hot(codes: Tensor, dtype: torch.dtype = torch.float32, *, out: Tensor | 
     Raises
     ------
     ValueError
-        If `out` has another shape, dtype or device, or is not contiguous.
+        If `out` has another shape, dtype or device, or is not contiguous, or `dtype` is complex.
     """
     out = _prepare((codes.shape[0], N_CODES, codes.shape[1]), dtype, codes.device, out)
     if codes.device.type == "cpu":
@@ -100,6 +100,8 @@ def expand_bits_by_torch(bits: Tensor, out: Tensor) -> Tensor:
 
 def _prepare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, out: Tensor | None) -> Tensor:
     """Check `out`, or allocate it; on the CPU by numpy, which asks for huge pages (4 times faster)."""
+    if dtype.itemsize not in _BITS_OF_SIZE or dtype.is_complex:
+        raise ValueError(f"{dtype} is no type of real numbers or integers of up to 8 bytes")
     if out is not None:
         if out.shape != shape or out.dtype != dtype or out.device != device or not out.is_contiguous():
             raise ValueError(
@@ -110,11 +112,15 @@ def _prepare(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, o
     if device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
     size = int(np.prod(shape)) * dtype.itemsize
+    if not size:
+        return torch.empty(shape, dtype=dtype)
     return torch.from_numpy(np.empty(size, np.uint8)).view(dtype).view(shape)
 
 
 def _fill(kernel: Callable[..., None], source: Tensor, out: Tensor) -> Tensor:
     """Run a kernel that sets `out` to 0 and 1, on the bits of its numbers."""
+    if not out.numel():
+        return out
     bits = _BITS_OF_SIZE[out.dtype.itemsize]
     zero_one = torch.arange(2).to(out.dtype).view(bits).numpy()
     given, filled = source.numpy(), out.view(bits).numpy()

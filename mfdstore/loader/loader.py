@@ -71,7 +71,8 @@ class Loader:
         Of ``blocks``: rows of the store that stay together until they are mixed, and windows that are mixed.
     drop_last
         Whether what does not fill a batch in every process is left out of the epoch, so that all give equally many full
-        batches, as training needs. Fewer than ``batch_size * world_size`` windows are, others in each epoch.
+        batches, as training needs. Fewer than ``batch_size * world_size`` windows are, others in each
+        epoch that is shuffled.
     pad
         Whether all processes give equally many full batches by rows that are no windows; `Batch.mask` tells them.
     seed
@@ -128,7 +129,7 @@ class Loader:
         device: torch.device | str | None = None,
         pin_memory: bool = False,
     ) -> None:
-        options.check_numbers(
+        batch_size, positions, max_shift, threads, ahead, block, pool = options.check_numbers(
             ("batch_size", batch_size, 1),
             ("positions", positions, 1),
             ("max_shift", max_shift, 0),
@@ -168,9 +169,7 @@ class Loader:
         self._meter = Meter()
         self._next = self._running = self._start_of(0)
         self._given = 0
-        if drop_last:  # else a process without a window has nothing to do
-            _, n_processes = self._place()
-            options.check_batches(self._count(self._next), batch_size, self._sampling.n_windows, n_processes)
+        self._check_batches()
 
     @property
     def data(self) -> Content:
@@ -201,7 +200,10 @@ class Loader:
         ValueError
             If the epoch is negative, or has fewer batches.
         """
-        epoch = int(epoch)  # of numpy, perhaps
+        epoch, start_batch = (
+            options.as_integer("epoch", epoch),
+            options.as_integer("start_batch", start_batch),
+        )
         start = self._start_of(max(0, epoch))
         n_batches = self._count(start)
         if epoch < 0 or not 0 <= start_batch <= n_batches:
@@ -215,7 +217,10 @@ class Loader:
         All processes of a run have the same state, as long as they were given equally many batches.
         """
         state = self._behind(self._running, self._given)
-        if self._given and self._given == self._count(self._running):
+        # what is left others are still to be given, unless nobody is
+        if self._given and (
+            not state.left or (self._drop_last and self._given == self._count(self._running))
+        ):
             state = self._start_of(state.epoch + 1)
         return state.to_state(self._order_parts())
 
@@ -237,12 +242,22 @@ class Loader:
         ------
         ValueError
             If there is no such worker.
+        ConfigError
+            If ends are left out and no batch is left for a worker.
         """
         check_rank(worker, n_workers)
         rank, world_size = self._place()
         if not self._is_worker:
             self._rank_of = rank * n_workers + worker, world_size * n_workers
         self._is_worker = True
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        if self._drop_last and self._next == self._start_of(self._next.epoch):
+            # without drop_last a process without a window has nothing to do
+            options.check_batches(
+                self._count(self._next), self._batch_size, self._sampling.n_windows, self._place()[1]
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to another process without threads and counts; workers of a process that has a rank are of that rank."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+import numpy as np
 import torch
 
 from mfdstore.errors import ConfigError, StoreError
@@ -32,6 +33,7 @@ _STREAM_SHARE: Final = 0.25
 _DEVICE_SHARE: Final = 0.4
 """Of the device's free memory."""
 _LEAST_CACHE: Final = 1 << 26
+_DEVICES: Final = ("cpu", "cuda", "mps")
 
 
 def open_content(
@@ -77,9 +79,12 @@ def open_content(
         raise ConfigError(
             "mode", found=repr(mode), expected=f"one of {', '.join(MODES)}", remedy="Choose one."
         )
-    if memory is not None and memory < 1:
+    if memory is not None and (not isinstance(memory, int | np.integer) or memory < 1):
         raise ConfigError(
-            "memory", found=f"{memory} bytes", expected="at least 1", remedy="Give more, or leave it out."
+            "memory",
+            found=f"{memory} bytes",
+            expected="an integer of at least 1",
+            remedy="Give more, or leave it out.",
         )
     check_device(device)
     flank = max(DEFAULT_FLANK, reach(positions, max_shift))
@@ -130,16 +135,19 @@ def check_device(device: torch.device | str | None) -> None:
         return
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+        if found.type not in _DEVICES:
+            raise ValueError(found.type)
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             "device", found=repr(device), expected="cpu, cuda, cuda:1, mps", remedy="Choose one."
         ) from error
-    if found.type == "cuda" and not torch.cuda.is_available():
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[found.type]:
         raise ConfigError(
             "device",
             found=f"{found}, which torch does not find here",
             expected="a device of this machine",
-            remedy="Leave it out, or install torch for CUDA and its driver.",
+            remedy="Leave it out, or install torch for that device and its driver.",
         )
 
 

@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from mfdstore.store import Store
 
 
-def check_numbers(*options: tuple[str, int, int]) -> None:
-    """Refuse what is no integer or too small; an option is its name, the number, and the least.
+def check_numbers(*options: tuple[str, int, int]) -> tuple[int, ...]:
+    """Take integers of Python or numpy, and refuse those too small; an option is its name, the number, and the least.
 
     Raises
     ------
     ConfigError
         If one is.
     """
-    for name, value, least in options:
-        if as_integer(name, value) < least:
+    taken = tuple(as_integer(name, value) for name, value, _ in options)
+    for (name, _, least), value in zip(options, taken, strict=True):
+        if value < least:
             raise ConfigError(
                 name, found=str(value), expected=f"at least {least}", remedy="Give another number."
             )
+    return taken
 
 
 def as_integer(name: str, value: object) -> int:
@@ -83,6 +85,7 @@ def check_place(rank: int | None, world_size: int | None) -> tuple[int, int] | N
         return None
     if rank is None or world_size is None:
         raise ValueError("give rank and world_size together, or neither")
+    rank, world_size = as_integer("rank", rank), as_integer("world_size", world_size)
     check_rank(rank, world_size)
     return rank, world_size
 
@@ -155,10 +158,15 @@ def choose_views(strands: Sequence[Strand], shifts: Sequence[int]) -> tuple[View
     ConfigError
         If a strand or a shift is none, or there is none.
     """
-    if not strands or not len(shifts) or any(strand not in STRANDS for strand in strands):
+    if (
+        isinstance(shifts, int)
+        or not strands
+        or not len(shifts)
+        or any(strand not in STRANDS for strand in strands)
+    ):
         raise ConfigError(
             "views",
-            found=f"strands {list(strands)} and shifts {list(shifts)}",
+            found=f"strands {list(strands)} and shifts {shifts}",
             expected=f"at least one shift, and strands of {', '.join(STRANDS)}",
             remedy="Choose some.",
         )

@@ -187,7 +187,15 @@ def in_regions(store: Store, regions: str | Sequence[str], *, split: Split | Non
     for chrom, start, end in locate_regions("regions", regions, store.reference):
         here = table.chrom == table.chroms.index(chrom)
         inside |= here & (table.start < end) & (table.end > start)
-    return EachOnce(store, rows[inside[rows]])
+    chosen = rows[inside[rows]]
+    if not len(chosen):
+        raise StoreError(
+            store.path,
+            found=f"no window{'' if split is None else f' of split {split}'} in {', '.join(regions)}",
+            expected="at least one",
+            remedy="Choose other regions, or another split.",
+        )
+    return EachOnce(store, chosen)
 
 
 def _column(store: Store, accession: str) -> int:

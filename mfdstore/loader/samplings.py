@@ -113,10 +113,11 @@ class ByWeight:
         weights: NDArray[np.float64],
         n_windows: int | None = None,
     ) -> None:
-        if weights.shape != rows.shape or not np.isfinite(weights).all() or (weights < 0).any():
+        wrong = ~((weights >= 0) & np.isfinite(weights))
+        if weights.shape != rows.shape or wrong.any():
             raise ConfigError(
                 "weights",
-                found=f"{len(weights):,} of which {int((~(weights >= 0)).sum())} are negative or no number",
+                found=f"{weights.size:,} of which {int(wrong.sum())} are negative, infinite or no number",
                 expected=f"{len(rows):,} numbers from 0 on, one for each window",
                 remedy="Give such weights.",
             )
@@ -125,7 +126,10 @@ class ByWeight:
         self.digest = store.digest
         turn = np.argsort(rows, kind="stable")
         self._rows = rows[turn]
-        total = np.cumsum(weights[turn], dtype=np.float64)
+        # as shares of the largest: sums of huge weights would be infinite
+        total = np.cumsum(
+            weights[turn] / max(weights.max(initial=0), np.finfo(np.float64).tiny), dtype=np.float64
+        )
         if not len(total) or not total[-1] > 0:
             raise ConfigError(
                 "weights",
@@ -166,7 +170,8 @@ class WithNegatives:
             raise ConfigError("ratio", found=str(ratio), expected="a number from 0 on", remedy="Give one.")
         self.digest = store.digest
         self._positive, self._negative = positive, negative
-        self._n_negative = min(len(negative), round(ratio * len(positive)))
+        wanted = ratio * len(positive)
+        self._n_negative = len(negative) if wanted >= len(negative) else round(wanted)
         self.n_windows = len(positive) + self._n_negative
         self.name = f"with negatives, {_digest(positive, negative)}, {self._n_negative}"
         if not self.n_windows:

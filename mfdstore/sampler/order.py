@@ -91,8 +91,8 @@ class BlockShuffle:
 
     For what is too large to be read window by window. A block is the windows of the epoch within `block`
     consecutive rows of the store. Blocks stand as their draws from ``key(seed, epoch, 2)`` do; consecutive ones make
-    a pool, until it would have more than `pool` windows if all its blocks were full; within a pool windows stand
-    as the draws of their tickets from ``key(seed, epoch, 3)`` do.
+    a pool, until it would have more than `pool` windows if all its blocks were full, or has more as some come more than
+    once; within a pool windows stand as the draws of their tickets from ``key(seed, epoch, 3)`` do.
 
     Parameters
     ----------
@@ -119,10 +119,10 @@ class BlockShuffle:
         number = np.flatnonzero(size)
         turn = number[np.argsort(draw(key_of(seed, epoch, BLOCKS), number))]
         self._first, self._size = first[turn], size[turn]
-        self._a_pool = max(1, pool // block)
         self._key = key_of(seed, epoch, POOLS)
         ends = np.cumsum(self._size)
-        self.borders: NDArray[np.int64] = np.concatenate(([0], ends[self._a_pool - 1 : -1 : self._a_pool]))
+        self._pools = _divide(ends, max(1, pool // block), pool)
+        self.borders: NDArray[np.int64] = np.concatenate(([0], ends[self._pools[1:-1] - 1]))
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -139,10 +139,31 @@ class BlockShuffle:
         return np.asarray(mixed[wanted])
 
     def _mix(self, pool: int) -> NDArray[np.int64]:
-        blocks = slice(pool * self._a_pool, (pool + 1) * self._a_pool)
+        blocks = slice(self._pools[pool], self._pools[pool + 1])
         spans = zip(self._first[blocks], self._size[blocks], strict=True)
         tickets = np.concatenate([self._tickets[first : first + size] for first, size in spans])
         return tickets[np.argsort(draw(self._key, tickets))]
+
+
+def _divide(ends: NDArray[np.int64], n_blocks: int, n_windows: int) -> NDArray[np.int64]:
+    """Find the first block of each pool, and the number of all: a pool has so many blocks and windows at most.
+
+    A block that alone has more windows is a pool by itself.
+
+    Parameters
+    ----------
+    ends
+        Windows up to the end of each block, shape ``(block,)``.
+    n_blocks, n_windows
+        Of a pool.
+    """
+    first = [0]
+    while first[-1] < len(ends):
+        here = first[-1]
+        before = int(ends[here - 1]) if here else 0
+        full = int(np.searchsorted(ends, before + n_windows, side="right"))
+        first.append(min(max(full, here + 1), here + n_blocks, len(ends)))
+    return np.array(first, np.int64)
 
 
 @dataclass(frozen=True)

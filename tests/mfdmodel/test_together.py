@@ -19,9 +19,10 @@ from mfdmodel.train.together import _JOINED
 from mfdstore.store import Store
 from tests.planted import tiny_config
 
-TOLERANCE = 5e-4
+TOLERANCE = {"adversarial": 5e-4, "discriminator": 2e-2}
 """Relative, of losses after two epochs of short steps: float32 sums in another order, made larger by 56 steps of two
-players. (With long steps the courses of two such models part, as those of two seeds do.)"""
+players. (With long steps the courses of two such models part, as those of two seeds do.) The discriminator's rows are
+paired anew by their order, which differs."""
 
 
 def run_together(arguments: list[object], n_processes: int) -> list[subprocess.CompletedProcess[str]]:
@@ -69,12 +70,11 @@ def test_two_processes__make_the_steps_of_one_with_the_joined_batch(
     assert [process.returncode for process in done] == [0, 0], done
     assert "2 epochs" in done[0].stdout
     assert done[1].stdout == done[1].stderr == ""  # one tells
+    tolerance = TOLERANCE[next(iter(terms))]
     for mine, other in zip(read_curves(tmp_path / "one"), read_curves(tmp_path / "two"), strict=True):
-        assert other.train_loss == pytest.approx(mine.train_loss, rel=TOLERANCE)
-        assert other.valid_loss == pytest.approx(mine.valid_loss, rel=TOLERANCE)
-        # the discriminator's rows are paired anew by their order, which differs
-        tolerance = 0.02 if "discriminator" in terms else 4 * TOLERANCE
-        assert other.l_indep == pytest.approx(mine.l_indep, rel=tolerance)
+        assert other.train_loss == pytest.approx(mine.train_loss, rel=tolerance)
+        assert other.valid_loss == pytest.approx(mine.valid_loss, rel=tolerance)
+        assert other.l_indep == pytest.approx(mine.l_indep, rel=4 * tolerance)
     model = load_model(tmp_path / "two").model
     assert not any(type(module) in _JOINED.values() for module in model.modules())
     # gone on with by one process alone

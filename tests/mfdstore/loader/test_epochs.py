@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from mfdstore.errors import ConfigError
 from mfdstore.loader import Batch, BatchDataset, Loader, RamData, WindowDataset
+from mfdstore.loader import loader as loader_module
 from mfdstore.loader.on_device import DeviceData
 from mfdstore.loader.stream import StreamData
 
@@ -299,3 +300,91 @@ def test_window_dataset__draws_for_an_item_whatever_comes_with_it(store: Any, ki
 def test_window_dataset__is_of_the_hosts_memory(store: Any) -> None:
     with pytest.raises(ConfigError, match="found content on a device"):
         WindowDataset(store, data=DeviceData(store, "cpu"))
+
+
+def test_window_dataset__reads_all_that_a_sampler_dealt(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes train together the sampler divides the windows: the dataset must not do so again."""
+    monkeypatch.setattr(loader_module, "rank_here", lambda: (1, 2))
+    dataset = WindowDataset(store, split="train", positions=60)
+    assert [row for _, _, row in dataset.__getitems__([5, 6, 7])] == [5, 6, 7]
+    assert dataset[3][2] == 3
+
+
+@pytest.mark.parametrize("options", [{"positions": 0}, {"strand": "x"}, {"max_shift": -1}])
+def test_window_dataset__refuses_at_once_what_no_item_is_read_with(store: Any, options: Any) -> None:
+    with pytest.raises(ConfigError):
+        WindowDataset(store, **options)
+    with pytest.raises(TypeError):
+        WindowDataset(store, positions=60)[1.7]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ["none", "blocks", "full"])
+def test_state__is_the_same_in_processes_with_more_batches_and_fewer(store: Any, kind: Any) -> None:
+    """9 windows for two processes, 4 a batch: one has two batches, the other one."""
+    got, states = [], []
+    for rank in range(2):
+        loader = Loader(
+            store,
+            rows=np.arange(9),
+            batch_size=4,
+            positions=10,
+            shuffle=kind,
+            rank=rank,
+            world_size=2,
+            block=16,
+        )
+        got += next(iter(loader)).window.tolist()
+        states.append(loader.state_dict())
+    assert states[0] == states[1]
+    for rank in range(2):
+        loader = Loader(
+            store,
+            rows=np.arange(9),
+            batch_size=4,
+            positions=10,
+            shuffle=kind,
+            rank=rank,
+            world_size=2,
+            block=16,
+        )
+        loader.load_state_dict(states[0])
+        for batch in loader:
+            got += batch.window.tolist()
+        assert loader.state_dict()["epoch"] == 1
+    assert sorted(got) == list(range(9))
+
+
+def test_batch_dataset__refuses_workers_that_get_no_batch(store: Any) -> None:
+    loader = Loader(store, batch_size=100, positions=10, drop_last=True)
+    with pytest.raises(ConfigError, match="100 windows a batch, 4 processes"):
+        loader.be_one_of(0, 4)
+
+
+def test_loader__takes_integers_of_numpy_whatever_their_width(store: Any) -> None:
+    options = {"batch_size": np.uint8(64), "positions": np.uint16(60), "max_shift": np.int8(3), "pad": True}
+    narrow = {"block": np.int8(64), "pool": np.int16(128), "seed": np.uint64(5), "shuffle": "blocks"}
+    loader = Loader(store, **options, **narrow)
+    plain = Loader(
+        store,
+        batch_size=64,
+        positions=60,
+        max_shift=3,
+        pad=True,
+        block=64,
+        pool=128,
+        seed=5,
+        shuffle="blocks",
+    )
+    for one, other in zip(loader, plain, strict=True):
+        assert torch.equal(one.codes, other.codes)
+        assert torch.equal(one.window, other.window)
+    assert json.loads(json.dumps(loader.state_dict())) == plain.state_dict()
+
+
+def test_empty_batch__expands_to_nothing(store: Any) -> None:
+    (batch,) = Loader(store, rows=np.arange(4), batch_size=4, positions=60)
+    nothing = Batch(*(part[:0] for part in (batch.codes, batch.label_bits, batch.window)))
+    assert nothing.one_hot().shape == (0, 16, 60)
+    assert nothing.labels(store.n_experiments, torch.bfloat16).shape == (0, store.n_experiments)
+    with pytest.raises(ValueError, match="complex128 is no type"):
+        batch.one_hot(torch.complex128)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.loader import Loader
 from mfdstore.loader.sampling import by_group, by_weight, in_regions, with_negatives
-from mfdstore.loader.samplings import ByWeight, Sampling
+from mfdstore.loader.samplings import ByWeight, EachOnce, Sampling
 
 
 def rows_of(sampling: Sampling, n_rows: int, *, seed: int = 0, epoch: int = 0) -> list[int]:
@@ -134,8 +134,8 @@ def test_samplings__are_dealt_and_resumed_as_any_epoch(store: Any) -> None:
     ("make", "message"),
     [
         (lambda store: by_weight(store, np.zeros(300)), "no weight above 0"),
-        (lambda store: by_weight(store, np.full(300, -1.0)), "300 are negative or no number"),
-        (lambda store: by_weight(store, np.full(300, np.nan)), "300 are negative or no number"),
+        (lambda store: by_weight(store, np.full(300, -1.0)), "300 are negative, infinite or no number"),
+        (lambda store: by_weight(store, np.full(300, np.nan)), "300 are negative, infinite or no number"),
         (lambda store: by_weight(store, np.ones(5)), "one for each of the store's 300 windows"),
         (lambda store: by_group(store, {"ENCFF001AAA": 0.7, "ENCFF002AAA": 0.6}), "together no more than 1"),
         (lambda store: by_group(store, {"ENCFF999ZZZ": 0.1}), "ENCFF999ZZZ"),
@@ -159,9 +159,7 @@ def test_loader__refuses_a_sampling_beside_a_split(store: Any) -> None:
 
 
 def test_loader__refuses_a_sampling_of_nothing(store: Any) -> None:
-    empty = in_regions(store, ["chr1:0-1"], split="test")
-    if empty.n_windows:
-        pytest.fail("the drawn store has a test window at the start of chr1")
+    empty = EachOnce(store, np.zeros(0, np.int64))
     with pytest.raises(StoreError, match="no window"):
         Loader(store, sampling=empty, batch_size=8)
 
@@ -183,3 +181,19 @@ def test_samplings__take_one_name_for_a_list_of_one(store: Any) -> None:
     one, listed = (with_negatives(store, 1, experiments=names) for names in ("ENCFF001AAA", ["ENCFF001AAA"]))
     assert one.name == listed.name
     assert in_regions(store, "chr1:0-500").name == in_regions(store, ["chr1:0-500"]).name
+
+
+def test_by_weight__takes_weights_whose_sum_is_infinite(store: Any) -> None:
+    weights = np.full(300, 1e308)
+    weights[:10] = 0
+    chosen = by_weight(store, weights).tickets(seed=0, epoch=0) % store.n_windows
+    assert set(chosen.tolist()) == set(range(10, 300))
+
+
+def test_with_negatives__takes_all_where_more_are_asked_for(store: Any) -> None:
+    assert with_negatives(store, 1e308, experiments="ENCFF001AAA").n_windows == 300
+
+
+def test_in_regions__names_the_regions_without_a_window(store: Any) -> None:
+    with pytest.raises(StoreError, match="no window of split gap in chr1"):
+        in_regions(store, "chr1", split="gap")

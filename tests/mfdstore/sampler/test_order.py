@@ -102,9 +102,13 @@ def naive_blocks(
     at_a_time = max(1, pool // block)
     order: list[int] = []
     borders: list[int] = []
-    for first in range(0, len(turn), at_a_time):
+    while turn:
         borders.append(len(order))
-        mixed = [ticket for number in turn[first : first + at_a_time] for ticket in blocks[number]]
+        mixed: list[int] = []
+        n_blocks = 0
+        while turn and n_blocks < at_a_time and (not mixed or len(mixed) + len(blocks[turn[0]]) <= pool):
+            mixed += blocks[turn.pop(0)]
+            n_blocks += 1
         order += sorted(mixed, key=lambda ticket: drawn(seed, epoch, 3, ticket))
     return order, borders
 
@@ -165,3 +169,15 @@ def test_tickets_of__number_the_readings_of_each_window(rows: list[int]) -> None
     assert tickets.tolist() == expected
     by_row = sorted_by_row(tickets, 10)
     assert by_row.tolist() == sorted(expected, key=lambda ticket: (ticket % 10, ticket))
+
+
+def test_block_shuffle__holds_no_more_than_its_pool_where_windows_repeat() -> None:
+    rows = np.sort(np.random.default_rng(0).integers(0, 1000, 20_000))
+    order = BlockShuffle(tickets_of(rows, 1000), seed=1, epoch=0, n_rows=1000, block=10, pool=1000)
+    sizes = np.diff([*order.borders.tolist(), len(order)])
+    assert sizes.max() <= 1000
+    assert sizes.min() > 300
+    assert sorted(whole(order)) == sorted(tickets_of(rows, 1000).tolist())
+    # a block that is more than a pool by itself stays whole
+    one = BlockShuffle(tickets_of(np.zeros(50, np.int64), 10), seed=1, epoch=0, n_rows=10, block=5, pool=20)
+    assert one.borders.tolist() == [0]
