@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
+from cli.independence_command import add_independence
 from cli.options import local_path, size
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ app = typer.Typer(
     name="mfdmodel",
     help="Learn which DNA sequence carries which experiment's peaks, with biology and technique kept apart.\n\n"
     "A run begins with a store that [bold]mfdstore build[/bold] made: [bold]train[/bold] fits a model to it, "
-    "[bold]evaluate[/bold] scores it on windows that it has never seen, [bold]report[/bold] writes a page of it.",
+    "[bold]evaluate[/bold] scores it on windows that it has never seen, [bold]independence[/bold] measures there "
+    "what its two subspaces tell of each other, [bold]report[/bold] writes a page of it.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -313,6 +315,9 @@ def _score_table(evaluation: Evaluation) -> Table:
             )
         table.add_section()
     return table
+
+
+add_independence(app)
 
 
 @app.command()
