@@ -64,8 +64,11 @@ def predict_by_perceptron(
     """
     perceptron = MLPRegressor(hidden_layer_sizes=_HIDDEN, alpha=1e-3, batch_size=128, random_state=seed)
 
+    known = wanted[parts.fit]
+    known = known[:, 0] if known.shape[1] == 1 else known  # of one feature a vector is expected
+
     def train() -> None:
-        perceptron.partial_fit(source[parts.fit], wanted[parts.fit])
+        perceptron.partial_fit(source[parts.fit], known)
 
     def loss() -> float:
         told = perceptron.predict(source[parts.tune]).reshape(-1, wanted.shape[1])
