@@ -248,7 +248,7 @@ def draw_independence(measures: Sequence[Measure]) -> str | None:
     if not known:
         return None
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _new(7.6, 1.1 + 0.33 * len(known))
+        figure, axes = _new(9.0, 1.1 + 0.33 * len(known))
         rows = np.arange(len(known))[::-1]
         for shift, colour, label, estimates in (
             (0.13, COLOURS[1], "measured", [one.value for one in known]),
@@ -267,7 +267,7 @@ def draw_independence(measures: Sequence[Measure]) -> str | None:
         axes.vlines(chances, rows - 0.34, rows + 0.34, color=_INK, lw=1, ls=(0, (3, 2)), label="independent")
         axes.set_yticks(rows, [one.title for one in known])
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("accuracy, R2 or correlation, with intervals of 95 %")
+        axes.set_xlabel("accuracy, R2 or correlation (95 %)")
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
         return _to_svg(figure)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mfdmodel.analyses.independence import run as measuring
-from mfdmodel.analyses.independence.result import read_independence
+from mfdmodel.analyses.independence.result import read_independence, to_json, write_independence
 from mfdmodel.analyses.independence.run import measure_run
 from mfdmodel.checkpoint.models import load_model, write_model
 from mfdmodel.config_reading import override
@@ -21,6 +21,7 @@ from mfdmodel.train.fit import train
 from mfdstore.errors import RunError, StoreError
 from mfdstore.store import Store
 from tests import planted as planting
+from tests.mfdmodel.independence.outcomes import outcome
 from tests.planted import tiny_config, write_planted_store
 
 FILES = {"independence.json", "independence.tsv"} | {
@@ -162,3 +163,17 @@ def test_read_independence__tells_none_from_damage(copied: Path, tmp_path: Path)
     path.write_text("{", "utf-8")
     with pytest.raises(RunError, match=r"independence\.json"):
         read_independence(copied)
+
+
+def test_write_independence__comes_back_as_it_was_with_numbers_missing(tmp_path: Path) -> None:
+    result = outcome(value="a\tb\n[red]")
+    write_independence(tmp_path, result)
+    again = read_independence(tmp_path)
+    assert again is not None
+    assert to_json(again) == to_json(result)
+    assert np.isnan(again.mean_logit.technical.value)
+    assert again.experiments == result.experiments
+    assert again.associations == result.associations
+    assert "NaN" not in (tmp_path / "evaluation" / "independence.json").read_text("utf-8")
+    assert table(tmp_path, "independence")[3]["value"] == ""
+    assert [row["value"] for row in table(tmp_path, "independence_associations")] == ["a\tb\n[red]"] * 2
