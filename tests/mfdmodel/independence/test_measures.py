@@ -31,7 +31,7 @@ def by_name(found: Measures) -> dict[str, Measure]:
 @pytest.fixture(scope="module")
 def found() -> dict[str, Measures]:
     return {
-        kind: measure_independence(*planted_pair(kind, n=N), neighbours(N), n_shuffles=3, threads=1)
+        kind: measure_independence(*planted_pair(kind, n=N), neighbours(N), n_shuffles=2, threads=1)
         for kind in ("none", "linear", "square")
     }
 
