@@ -109,8 +109,9 @@ def independence(
 
 
 def _measure_table(result: Independence) -> Table:
+    seen = ", which training has read" if result.split == "train" else ""
     table = Table(
-        title=f"{result.n_windows:,} windows of split {result.split}: fitted on {result.n_fit:,}, stopped by "
+        title=f"{result.n_windows:,} windows of split {result.split}{seen}: fitted on {result.n_fit:,}, stopped by "
         f"{result.n_tune:,}, scored on {result.n_scored:,} in {result.n_scored_blocks} blocks that share no base with "
         "the others",
         title_justify="left",
