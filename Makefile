@@ -31,6 +31,7 @@ demo: $(STAMP)
 		--blacklist $(DEMO)/sources/blacklist.bed.gz
 	$(BIN)/mfdmodel train --store $(DEMO)/encode.zarr --out $(DEMO)/run --preset demo --seed 1
 	$(BIN)/mfdmodel evaluate $(DEMO)/run --split test
+	$(BIN)/mfdmodel independence $(DEMO)/run --split test
 	$(BIN)/mfdmodel report $(DEMO)/run --truth $(DEMO)/sources/truth
 	@echo "Open $(DEMO)/run/report.html in a browser."
 

@@ -6,6 +6,7 @@ import typer
 
 from cli.console import add_version
 from cli.impute_command import add_impute
+from cli.independence_command import add_independence
 from cli.run_commands import add_run_commands
 from cli.sweep_command import add_sweep
 from cli.train_command import add_train
@@ -27,6 +28,7 @@ app = typer.Typer(
 add_version(app, "mfdmodel")
 add_train(app)
 add_run_commands(app)
+add_independence(app)
 add_impute(app)
 add_sweep(app)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdmodel.analyses.independence.result import Independence, read_independence
 from mfdmodel.checkpoint.models import Description, read_description
 from mfdmodel.checkpoint.states import damaged, read_json
 from mfdmodel.evaluate.scores import Evaluation, read_evaluation
@@ -136,6 +137,25 @@ def read_run(run: Path, *, split: str = "test") -> RunContent:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(run / RUN_RECORD, f"label counts that cannot be read ({error!r})") from error
     return RunContent(run.resolve().name, description, record, labels, tuple(curves), evaluation)
+
+
+def read_measured(run: Path, content: RunContent) -> Independence | None:
+    """Read how independent the subspaces of a run's best model are; `None` where that was not measured.
+
+    Raises
+    ------
+    RunError
+        If it was measured of a model that was replaced since, or the file is damaged.
+    """
+    measured = read_independence(run)
+    if measured is not None and measured.epoch != content.best.epoch:
+        raise RunError(
+            run,
+            found=f"the independence of the model of epoch {measured.epoch + 1}",
+            expected=f"that of its best model, of epoch {content.best.epoch + 1}",
+            remedy=f"The run went on since; measure it again: mfdmodel independence {run} --split {measured.split}",
+        )
+    return measured
 
 
 def _check_record(path: Path, record: Mapping[str, Any]) -> None:

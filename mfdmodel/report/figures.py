@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from mfdmodel.analyses.independence.measures import Measure
 from mfdmodel.analyses.truth import ProbeScore
 from mfdmodel.evaluate.scores import ExperimentScore
 from mfdmodel.train.keeper import EpochRecord, best_epoch
@@ -236,6 +237,36 @@ def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
             for role in known[0].auroc
         ]
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
+        return _to_svg(figure)
+
+
+def draw_independence(measures: Sequence[Measure]) -> str | None:
+    """Draw each measure with its interval above the same of shuffled windows, and a line where independence is."""
+    known = [one for one in measures if not (np.isnan(one.value.value) or np.isnan(one.null.value))]
+    if not known:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _new(9.0, 1.1 + 0.33 * len(known))
+        rows = np.arange(len(known))[::-1]
+        for shift, colour, label, estimates in (
+            (0.13, COLOURS[1], "measured", [one.value for one in known]),
+            (-0.13, _FAINT, "windows of one subspace shuffled", [one.null for one in known]),
+        ):
+            axes.hlines(
+                rows + shift,
+                [one.low for one in estimates],
+                [one.high for one in estimates],
+                color=colour,
+                lw=2,
+            )
+            values = [one.value for one in estimates]
+            axes.scatter(values, rows + shift, s=26, color=colour, lw=0, zorder=3, label=label)
+        chances = [one.chance for one in known]
+        axes.vlines(chances, rows - 0.34, rows + 0.34, color=INK, lw=1, ls=(0, (3, 2)), label="independent")
+        axes.set_yticks(rows, [one.title for one in known])
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("accuracy, R2 or correlation (95 %)")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
         return _to_svg(figure)
 
 

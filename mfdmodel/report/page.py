@@ -13,12 +13,14 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from mfdmodel.analyses.independence.result import Independence
 from mfdmodel.analyses.truth import ProbeScore, ProbeSummary, summarise
 from mfdmodel.evaluate.scores import Evaluation
 from mfdmodel.report.content import RunContent
 from mfdmodel.report.figures import (
     draw_comparison,
     draw_dependence,
+    draw_independence,
     draw_label_shares,
     draw_losses,
     draw_probes,
@@ -40,7 +42,11 @@ class _SideBySide:
 
 
 def render_page(
-    run: RunContent, *, others: Sequence[RunContent] = (), probes: Sequence[ProbeScore] = ()
+    run: RunContent,
+    *,
+    others: Sequence[RunContent] = (),
+    probes: Sequence[ProbeScore] = (),
+    measured: Independence | None = None,
 ) -> str:
     """Write the page.
 
@@ -54,6 +60,8 @@ def render_page(
         Runs to set beside it, evaluated on the same split.
     probes
         Of planted truths, where they are known.
+    measured
+        How independent the run's subspaces are, where that is known.
     """
     runs = (run, *others)
     names = _distinct_names(runs)
@@ -87,6 +95,9 @@ def render_page(
         probe_roles=tuple(probes[0].auroc) if probes else (),
         probe_figure=_figure(draw_probes(probes)) if probes else None,
         verdict=_verdict(summaries),
+        measured=measured,
+        measured_figure=_figure(draw_independence(measured.found.measures)) if measured else None,
+        measured_verdict=_dependence_verdict(measured) if measured else "",
         losses=_figure(draw_losses(curves)),
         dependence_figure=_figure(draw_dependence(curves, widths)),
         scores_figure=_figure(draw_scores_by_group(scores, rows=rows, colours=colours)),
@@ -224,6 +235,20 @@ def _verdict(summaries: Sequence[ProbeSummary]) -> str:
             f"from biological, {mean['technical']:.3f} from technical features."
         )
     return " ".join(parts)
+
+
+def _dependence_verdict(measured: Independence) -> str:
+    """Say in a sentence how many measures see the subspaces depend on each other."""
+    found = measured.found.measures
+    seen = sum(one.dependent for one in found)
+    if not seen:
+        return "None of the measures is above what shuffled windows give: no dependence was seen."
+    lines = {
+        one.name: one for one in found if one.name.startswith(("r2", "canonical_first", "principal_first"))
+    }
+    linear = any(one.dependent for name, one in lines.items() if not name.endswith("perceptron"))
+    kind = "" if linear else ", none of them one that sees straight lines alone: the dependence is not linear"
+    return f"{seen} of {len(found)} measures are above what shuffled windows give{kind}."
 
 
 def _duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from mfdmodel.checkpoint.states import write_json, write_text
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
-from mfdmodel.report.content import read_run
+from mfdmodel.report.content import read_measured, read_run
 from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
@@ -69,7 +69,8 @@ def write_report(
     Raises
     ------
     RunError
-        If a folder is no run, was not evaluated, or the runs to compare were scored on other windows.
+        If a folder is no run, was not evaluated, or the runs to compare were scored on other windows; or if the
+        independence was measured of another model.
     SourceError
         If the truth does not belong to the store.
     """
@@ -83,6 +84,7 @@ def write_report(
                 expected=f"scores on that of {run}, digest {content.evaluation.store_digest[:12]}",
                 remedy="Evaluate both runs on one store: mfdmodel evaluate RUN --store STORE.",
             )
+    measured = read_measured(run, content)
     probes: tuple[ProbeScore, ...] = ()
     if truth is not None:
         probes = probe_run(
@@ -96,7 +98,7 @@ def write_report(
         )
         write_json(run / PROBES, {"split": split, "probes": [_probe_to_json(probe) for probe in probes]})
     page = run / PAGE
-    write_text(page, render_page(content, others=others, probes=probes))
+    write_text(page, render_page(content, others=others, probes=probes, measured=measured))
     return page
 
 

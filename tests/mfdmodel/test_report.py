@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from mfdmodel.analyses.independence.result import write_independence
 from mfdmodel.analyses.truth import ProbeScore
 from mfdmodel.config_reading import override
 from mfdmodel.evaluate.run import evaluate_run
@@ -22,6 +23,7 @@ from mfdmodel.report.content import read_run
 from mfdmodel.report.figures import (
     draw_comparison,
     draw_dependence,
+    draw_independence,
     draw_label_shares,
     draw_losses,
     draw_probes,
@@ -33,6 +35,7 @@ from mfdmodel.train.fit import train
 from mfdmodel.train.keeper import EpochRecord
 from mfdstore.errors import RunError, SourceError
 from mfdstore.store import Store
+from tests.mfdmodel.independence.outcomes import outcome
 from tests.planted import HOSTILE, tiny_config, write_planted_store
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -372,3 +375,33 @@ def test_figures__of_nothing_are_none() -> None:
     assert draw_comparison(("a", none), ("b", none)) is None
     assert draw_dependence({"a": [record(0, None)]}, {"a": 1}) is None
     assert draw_probes([ProbeScore("technical", "lab", "a", 0, 0, {"all": nan})]) is None
+
+
+def test_report__shows_the_independence_where_it_was_measured(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs["mfd"], tmp_path / "run"))
+    content = read_run(run)
+    assert "Independence of the subspaces" not in render_page(content)
+    write_independence(run, outcome(epoch=content.best.epoch, value=HOSTILE))
+    html = write_report(run).read_text("utf-8")
+    assert_self_contained(html)
+    text = Page(html).text
+    assert "Independence of the subspaces" in text
+    assert "0.300 (0.280 to 0.320)" in text
+    assert "70.0 (60.0 to 80.0)" in text
+    assert "1 of 4 measures" in text
+    assert "not linear" in text
+    assert f"target={HOSTILE}: +1.00" in text
+    assert "3: -0.25" in text
+    quiet = render_page(content, measured=outcome(nonlinear=0.0))
+    assert "no dependence was seen" in quiet
+    write_independence(run, outcome(epoch=content.best.epoch + 1))
+    with pytest.raises(RunError, match="mfdmodel independence"):
+        write_report(run)
+
+
+def test_independence__is_drawn_where_it_has_numbers() -> None:
+    measures = outcome().found.measures
+    drawn = texts(draw_independence(measures))
+    assert "a straight line predicts" in drawn
+    assert "canonical" not in drawn
+    assert draw_independence(measures[3:]) is None
