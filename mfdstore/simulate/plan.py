@@ -161,19 +161,20 @@ def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
 
     Every assay, target and biosample is measured by `n_replicates` different labs, which rotate; the years of
     release are spread over each target's labs as evenly as can be. So lab and year together say next to
-    nothing of target and biosample, until `confounding` moves measurements to the biosample's home lab.
+    nothing of target and biosample, until `confounding` moves measurements to the biosample's home lab, and
+    `year_confounding` to its year. Guest labs measure everything beside them.
     """
     biosamples = tuple(
         Biosample(f"simulated {name}", f"SIM:{number:07d}", kind, life_stage, age)
         for number, (name, kind, life_stage, age) in enumerate(_TISSUES[: settings.n_biosamples], start=1)
     )
-    labs = tuple(f"{name}, Simulated University" for name in _LABS[: settings.n_labs])
+    labs = tuple(f"{name}, Simulated University" for name in _LABS[: settings.n_labs + settings.n_guest_labs])
     features = _draw_features(settings, biosamples, labs, rng)
     measured = [(TF_ASSAY, feature.name) for feature in features if feature.kind == "target"]
     measured += [(HISTONE_ASSAY, feature.name) for feature in features if feature.kind == "histone"]
     measured += [(assay, "") for assay in ACCESSIBLE_ASSAYS]
 
-    n_experiments = len(measured) * settings.n_biosamples * settings.n_replicates
+    n_experiments = len(measured) * settings.n_biosamples * (settings.n_replicates + settings.n_guest_labs)
     lacking = rng.permutation(n_experiments)
     n_lacking = int(np.ceil(settings.missing * n_experiments))
     experiments = []
@@ -235,6 +236,7 @@ def _rotate_labs(
         # a lab does not measure the same thing twice, so there is at most one place to give away
         if home not in labs and rng.random() < settings.confounding:
             labs[int(rng.integers(len(labs)))] = home
+        labs += range(settings.n_labs, settings.n_labs + settings.n_guest_labs)
         for replicate, lab in enumerate(labs):
             yield measurement, sample, replicate, lab
 
@@ -247,6 +249,10 @@ def _spread_years(
     uses: Counter[tuple[str, int, int, int]] = Counter()
     years = []
     for measurement, sample, _, lab in rows:
+        # guests are to be predicted: their years are spread as without confounding
+        if settings.year_confounding and lab < settings.n_labs and rng.random() < settings.year_confounding:
+            years.append(choices[sample % len(choices)])
+            continue
         shuffled: list[int] = rng.permutation(choices).tolist()
         year = min(
             shuffled,
