@@ -14,6 +14,7 @@ from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
 from cli.options import local_path, size
+from cli.truth_command import add_truth
 
 if TYPE_CHECKING:
     from mfdmodel.config import RunConfig
@@ -362,6 +363,9 @@ def report(
                 on_progress=on_progress,
             )
     out.print(f"Wrote {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+add_truth(app)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.truth import ProbeScore
+from mfdmodel.analyses.truth.probes import ProbeScore
 from mfdmodel.evaluate.scores import ExperimentScore
 from mfdmodel.train.keeper import EpochRecord, best_epoch
 

@@ -13,7 +13,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from mfdmodel.analyses.truth import ProbeScore, ProbeSummary, summarise
+from mfdmodel.analyses.truth.probes import ProbeScore, ProbeSummary, summarise
 from mfdmodel.evaluate.scores import Evaluation
 from mfdmodel.report.content import RunContent
 from mfdmodel.report.figures import (
