@@ -63,13 +63,16 @@ class Task:
 
     @property
     def methods(self) -> tuple[str, ...]:
+        """Names of what is scored of it."""
         return (BASELINE, WITHOUT_GC) if self.lambda_indep is None else (f"MFD {self.lambda_indep:g}",)
 
     @property
     def world(self) -> str:
+        """Name of its world's folder."""
         return f"strength{self.strength:g}_seed{self.seed}"
 
     def cells(self, work: Path) -> list[Path]:
+        """List the files of its cells, a method each."""
         return [work / "cells" / f"{self.world}_{method.replace(' ', '-')}.json" for method in self.methods]
 
 
@@ -274,7 +277,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of worlds and finished cells")
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.5, 0.9, 1.0])
-    parser.add_argument("--lambdas", type=float, nargs="+", default=[0.0, 0.001, 0.01, 0.05])
+    parser.add_argument("--lambdas", type=float, nargs="+", default=[0.0, 0.001, 0.003, 0.01])
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--chroms", type=int, default=5, help="the last two are for validation and test")

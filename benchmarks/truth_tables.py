@@ -169,7 +169,7 @@ def _yes(answer: bool) -> str:
 
 
 def best_method(grid: Grid) -> str | None:
-    """Choose the lambda whose claim holds at most strengths; among equals the widest mean gap of those that keep biology.
+    """Choose the lambda whose claim holds at most strengths, then the one that keeps biology at most, then by the gap.
 
     MFD without penalty is no candidate.
     """
@@ -302,24 +302,25 @@ def write_page(out: Path, cells: Sequence[Cell], *, n_cells: int, about: str, th
         + ".",
         "",
         "Scores are AUROC of linear probes on windows of a chromosome that training did not see; ± is half of an "
-        f"interval of {LEVEL:.0%} by Student's t over seeds, each of them a world and a start of its own. Sets of features are "
-        f"compared at equal width, {cells[0]['scores']['width']} features; the combined set is drawn half from either subspace.",
+        f"interval of {LEVEL:.0%} by Student's t over seeds, each of them a world and a start of its own. Sets of "
+        f"features are compared at equal width, {cells[0]['scores']['width']} features; the combined set is drawn half "
+        "from either subspace. The guest's sequence is not among the truths, as no training has seen its labels.",
         "",
         "## The claim",
         "",
-        "Biological features recover planted biology within 0.02 of the combined ones, and planted technique worse than "
-        "technical features do, the two intervals apart. Biology is the mean of targets and biosamples, technique that of "
-        "laboratories, the drift and GC.",
+        "Biological features recover planted biology within 0.02 of the combined ones, and planted technique worse "
+        "than technical features do, the two intervals apart. Biology is the mean of targets and biosamples, technique "
+        "that of laboratories, the drift and GC.",
         "",
         *claim_table(grid),
         "## Reading",
         "",
         *reading(grid),
-        "The worlds are kind: motifs act alone or in pairs, technique is a sequence of its own or GC, and nothing but the "
-        "metadata ties technique to biology. A network of this size trained this long does not find all that is planted, "
-        "and a linear probe tells what can be read, not what the logits use. At strength 1 laboratory and biosample are one "
-        "and the same column of the metadata: no method can tell them apart but by the guest's experiments, which are not "
-        "trained on.",
+        "The worlds are kind: motifs act alone or in pairs, technique is a sequence of its own or GC, and nothing but "
+        "the metadata ties technique to biology. A network of this size trained this long does not find all that is "
+        "planted, and a linear probe tells what can be read, not what the logits use. At strength 1 laboratory and "
+        "biosample are one and the same column of the metadata: no method can tell them apart but by the guest's "
+        "experiments, which are not trained on.",
         "",
         "## Worlds: Cramer's V with the biosample",
         "",
@@ -353,8 +354,8 @@ def write_page(out: Path, cells: Sequence[Cell], *, n_cells: int, about: str, th
     lines += [
         "## Attributions against planted sites",
         "",
-        "Integrated gradients of the logits of a value's experiments, in windows with its sites; the largest "
-        "positions of each window. Precision: in sites that act on these experiments. Recall: of the value's own positions. "
+        "Integrated gradients of the logits of a value's experiments, in windows with its sites; the largest positions "
+        "of each window. Precision: in sites that act on these experiments. Recall: of the value's own positions. "
         "Technical: in sites of technique.",
         "",
     ]
@@ -373,8 +374,9 @@ def write_page(out: Path, cells: Sequence[Cell], *, n_cells: int, about: str, th
     lines += [
         "## Experiments of an unseen laboratory",
         "",
-        "AUROC of the labels of the guest's experiments. By features under weights from metadata, the laboratory coded as "
-        "missing; by neighbours: the mean of the trained experiments that agree in most of target, biosample and assay.",
+        "AUROC of the labels of the guest's experiments. By features under weights from metadata, the laboratory coded "
+        "as missing; by neighbours: the mean of the trained experiments that agree in most of target, biosample and "
+        "assay.",
         "",
         *table(grid, {by: transferred(by) for by in (*SETS, "neighbours")}, no_gc),
     ]
