@@ -310,7 +310,7 @@ def write_page(out: Path, cells: Sequence[Cell], *, n_cells: int, about: str, th
         "",
         "Biological features recover planted biology within 0.02 of the combined ones, and planted technique worse "
         "than technical features do, the two intervals apart. Biology is the mean of targets and biosamples, technique "
-        "that of laboratories, the drift and GC.",
+        "that of laboratories, the drift, and the assays' GC and sequences.",
         "",
         *claim_table(grid),
         "## Reading",

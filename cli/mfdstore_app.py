@@ -88,6 +88,10 @@ def simulate(
     drift_bias: Annotated[
         float | None, typer.Option(help="Factor on what older experiments call too much.")
     ] = None,
+    assay_kmer_bias: Annotated[
+        float | None,
+        typer.Option(help="Factor on a sequence preference of DNase-seq and ATAC-seq; 0 plants none."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a small world with known truth: genome, peaks, metadata, variants, enhancers.
@@ -112,6 +116,7 @@ def simulate(
             "gc_bias": gc_bias,
             "kmer_bias": kmer_bias,
             "drift_bias": drift_bias,
+            "assay_kmer_bias": assay_kmer_bias,
         }
         settings = SimulationSettings(
             seed=seed, **{key: value for key, value in given.items() if value is not None}

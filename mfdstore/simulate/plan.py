@@ -15,7 +15,7 @@ from mfdstore.schema import Role
 from mfdstore.simulate.motifs import Motif, draw_motif
 from mfdstore.simulate.settings import SimulationSettings
 
-FeatureKind = Literal["target", "histone", "biosample", "lab", "drift"]
+FeatureKind = Literal["target", "histone", "biosample", "lab", "drift", "assay"]
 
 TF_ASSAY: Final = "TF ChIP-seq"
 HISTONE_ASSAY: Final = "Histone ChIP-seq"
@@ -34,6 +34,7 @@ _MOTIF_WIDTH: Final[dict[FeatureKind, int]] = {
     "biosample": 16,
     "lab": 16,
     "drift": 18,
+    "assay": 12,
 }
 _TISSUES: Final = (
     ("liver", "tissue", "adult", "53 years"),
@@ -70,7 +71,7 @@ class Feature:
     kind
         Which factor it belongs to.
     name
-        Value of the factor: a target, a biosample, a lab, or ``older`` of the drift.
+        Value of the factor: a target, a biosample, a lab, an assay, or ``older`` of the drift.
     motif
         By which it is recognised.
     """
@@ -82,7 +83,7 @@ class Feature:
     @property
     def role(self) -> Role:
         """Whether it is biology or technique."""
-        return "technical" if self.kind in ("lab", "drift") else "biological"
+        return "technical" if self.kind in ("lab", "drift", "assay") else "biological"
 
     @property
     def factor(self) -> str:
@@ -106,8 +107,8 @@ class Experiment:
         Date of release.
     gc_strength
         Logits per standard deviation of local GC.
-    kmer_strength, drift_strength
-        Logits added where the lab's sequence, or that of the drift, stands.
+    kmer_strength, drift_strength, assay_kmer_strength
+        Logits added where the lab's sequence, that of the drift, or the assay's stands.
     quality
         Logits added where its biology is active.
     lacks_date, lacks_report
@@ -128,6 +129,7 @@ class Experiment:
     quality: float
     lacks_date: bool
     lacks_report: bool
+    assay_kmer_strength: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
                 quality=float(rng.normal(0.0, _QUALITY_SPREAD)),
                 lacks_date=row in lacking[:n_lacking],
                 lacks_report=row in lacking[n_lacking : 2 * n_lacking],
+                assay_kmer_strength=settings.assay_kmer_bias * _KMER_STRENGTH * (assay in ACCESSIBLE_ASSAYS),
             )
         )
     return Plan(biosamples, labs, features, tuple(experiments))
@@ -216,6 +219,7 @@ def _draw_features(
         *(("biosample", biosample.name) for biosample in biosamples),
         *(("lab", lab) for lab in labs),
         ("drift", "older"),
+        *(("assay", assay) for assay in ACCESSIBLE_ASSAYS if settings.assay_kmer_bias),
     ]
     motifs: list[Motif] = []
     for kind, name in named:

@@ -26,13 +26,14 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "gc_bias": (0.0, 5.0),
     "kmer_bias": (0.0, 5.0),
     "drift_bias": (0.0, 5.0),
+    "assay_kmer_bias": (0.0, 5.0),
     "dropout": (0.0, 0.9),
     "missing": (0.0, 0.5),
     "elements_per_mb": (10, 900),
 }
 
 
-LATER: Final = ("year_confounding", "n_guest_labs")
+LATER: Final = ("year_confounding", "n_guest_labs", "assay_kmer_bias")
 """Settings that came later: left out of the truth where they are 0, so that worlds without them keep their bytes."""
 
 _MOST_LABS: Final = 10
@@ -73,6 +74,9 @@ class SimulationSettings:
     gc_bias, kmer_bias, drift_bias
         Factors on the strengths of the technical biases: GC preference of the assays, sequence preference of
         the labs, and what older experiments call too much. 0 switches a bias off.
+    assay_kmer_bias
+        Factor on the strength of a sequence preference of DNase-seq and of ATAC-seq, as their enzymes have; 0 plants
+        no such sequence.
     dropout
         Probability that a peak that should be called is not.
     missing
@@ -101,6 +105,7 @@ class SimulationSettings:
     gc_bias: float = 1.0
     kmer_bias: float = 1.0
     drift_bias: float = 1.0
+    assay_kmer_bias: float = 0.0
     dropout: float = 0.08
     missing: float = 0.05
     elements_per_mb: float = 600.0

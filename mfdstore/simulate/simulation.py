@@ -26,6 +26,7 @@ from mfdstore.simulate.tables import FileFacts, format_metadata, format_report
 from mfdstore.simulate.tasks import draw_enhancers, draw_variants, format_enhancers, format_vcf
 from mfdstore.simulate.truth import (
     README,
+    README_OF_ASSAYS,
     format_bins,
     format_experiments,
     format_factors,
@@ -201,7 +202,7 @@ def _write_truth(
     folder: Path, landscape: Landscape, plan: Plan, called: list[Peaks], settings: SimulationSettings
 ) -> None:
     folder.mkdir()
-    (folder / "README.txt").write_text(README)
+    (folder / "README.txt").write_text(README + README_OF_ASSAYS * bool(settings.assay_kmer_bias))
     (folder / "settings.tsv").write_text(
         "".join(
             f"{name}\t{value}\n" for name, value in asdict(settings).items() if value or name not in LATER

@@ -481,6 +481,26 @@ def test_guest_labs__measure_everything_once_whatever_is_tied(tmp_path: Path) ->
     assert settings_told["n_guest_labs"] == "1"
 
 
+def test_assay_kmers__are_called_by_their_assay_alone(tmp_path: Path) -> None:
+    settings = SimulationSettings(seed=4, n_chroms=2, chrom_size=400_000, assay_kmer_bias=1.0)
+    sources = parse(simulate_sources(tmp_path / "out", settings))
+    kmers = {row["name"]: row for row in sources.factors if row["factor"] == "assay" and row["motif"]}
+    assert set(kmers) == {"DNase-seq", "ATAC-seq"}
+    columns = set(read_tsv(sources.simulation.truth / "bins.tsv.gz")[0])
+    assert {"technical:assay:DNase-seq", "technical:assay:ATAC-seq", "technical:assay:gc_high"} <= columns
+    for name in kmers:
+        sites = [s for s in sources.sites if s["factor"] == "assay" and s["name"] == name]
+        alone = [s for s in sites if s["locus_kind"] == "artefact"]
+        assert len(alone) > 10
+        assert {s["role"] for s in sites} == {"technical"}
+        shares = {
+            row["file"]: (row["assay"], share_called(sources, row["file"], alone))
+            for row in sources.experiments
+        }
+        assert min(share for assay, share in shares.values() if assay == name) > 0.5
+        assert np.mean([share for assay, share in shares.values() if assay != name]) < 0.2
+
+
 def test_settings__that_came_later_leave_worlds_without_them_as_they_were(tmp_path: Path) -> None:
     path = simulate_sources(tmp_path / "out", TINY).path
     digest = hashlib.sha256()
