@@ -3,9 +3,9 @@
     python benchmarks/truth.py --work /scratch/truth --jobs 2 --out benchmarks/results/truth_X_YYYYMM.md
 
 Worlds differ in how strongly biosamples stick to a home laboratory and a home year: the strength is the probability
-that a measurement goes there. Each laboratory calls peaks at a sequence of its own, so do DNase-seq and ATAC-seq, assays
-prefer high or low GC content, older experiments call a repeat. One laboratory more measures everything once; its experiments are in no loss and are to
-be predicted. Every method sees the same windows and labels of a world:
+that a measurement goes there. Each laboratory calls peaks at a sequence of its own, so do DNase-seq and ATAC-seq;
+assays prefer high or low GC content; older experiments call a repeat. One laboratory more measures everything once:
+its experiments are in no loss and are to be predicted. Every method sees the same windows and labels of a world:
 
 - MFD at each lambda; at 0 it is MFD without penalty;
 - baseline: the same trunk under a free linear head;

@@ -160,13 +160,12 @@ def _main_column(plan: Plan, experiment: Experiment) -> int:
 def _centers(landscape: Landscape, plan: Plan, experiment: Experiment) -> NDArray[np.int64]:
     """Find what a peak at each locus is centred on: the site of its strongest cause, shape ``(locus,)``."""
     center = landscape.center.copy()
-    of_assay = [(plan.column("assay", experiment.assay), np.True_)] if experiment.assay_kmer_strength else []
-    causes = (
-        (plan.columns("drift")[0], np.True_),
-        *of_assay,
-        (plan.column("lab", experiment.lab), np.True_),
-        (_main_column(plan, experiment), biology_of(landscape, plan, experiment)),
-    )
+    everywhere = np.ones(len(center), np.bool_)
+    causes = [(plan.columns("drift")[0], everywhere)]
+    if experiment.assay_kmer_strength:
+        causes.append((plan.column("assay", experiment.assay), everywhere))
+    causes.append((plan.column("lab", experiment.lab), everywhere))
+    causes.append((_main_column(plan, experiment), biology_of(landscape, plan, experiment)))
     # later causes are stronger and replace earlier ones
     for column, acts in causes:
         here = (landscape.site[:, column] >= 0) & acts
