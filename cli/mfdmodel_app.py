@@ -10,6 +10,7 @@ from cli.independence_command import add_independence
 from cli.run_commands import add_run_commands
 from cli.sweep_command import add_sweep
 from cli.train_command import add_train
+from cli.truth_command import add_truth
 
 # torch, lightning and scikit-learn take seconds to import: each command imports what it needs, `--help` nothing
 
@@ -31,6 +32,7 @@ add_run_commands(app)
 add_independence(app)
 add_impute(app)
 add_sweep(app)
+add_truth(app)
 
 
 def main() -> None:

@@ -71,6 +71,27 @@ def simulate(
     confounding: Annotated[
         float | None, typer.Option(help="0 to 1: how much each biosample sticks to its home lab.")
     ] = None,
+    year_confounding: Annotated[
+        float | None, typer.Option(help="0 to 1: how much each biosample sticks to its year of release.")
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Labs that measure the same; with 1, labs can be tied to biosamples.")
+    ] = None,
+    guest_labs: Annotated[
+        int | None,
+        typer.Option(help="Labs beside the others that measure everything, whatever is tied to what."),
+    ] = None,
+    gc_bias: Annotated[float | None, typer.Option(help="Factor on the GC preference of the assays.")] = None,
+    kmer_bias: Annotated[
+        float | None, typer.Option(help="Factor on the sequence preference of the labs.")
+    ] = None,
+    drift_bias: Annotated[
+        float | None, typer.Option(help="Factor on what older experiments call too much.")
+    ] = None,
+    assay_kmer_bias: Annotated[
+        float | None,
+        typer.Option(help="Factor on a sequence preference of DNase-seq and ATAC-seq; 0 plants none."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a small world with known truth: genome, peaks, metadata, variants, enhancers.
@@ -89,6 +110,13 @@ def simulate(
             "n_biosamples": biosamples,
             "n_labs": labs,
             "confounding": confounding,
+            "year_confounding": year_confounding,
+            "n_replicates": replicates,
+            "n_guest_labs": guest_labs,
+            "gc_bias": gc_bias,
+            "kmer_bias": kmer_bias,
+            "drift_bias": drift_bias,
+            "assay_kmer_bias": assay_kmer_bias,
         }
         settings = SimulationSettings(
             seed=seed, **{key: value for key, value in given.items() if value is not None}

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mfdmodel.analyses.independence.measures import Measure
-from mfdmodel.analyses.truth import ProbeScore
+from mfdmodel.analyses.truth.probes import ProbeScore
 from mfdmodel.evaluate.scores import ExperimentScore
 from mfdmodel.train.keeper import EpochRecord, best_epoch
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from mfdmodel.analyses.independence.result import Independence
-from mfdmodel.analyses.truth import ProbeScore, ProbeSummary, summarise
+from mfdmodel.analyses.truth.probes import ProbeScore, ProbeSummary, summarise
 from mfdmodel.evaluate.scores import Evaluation
 from mfdmodel.report.content import RunContent
 from mfdmodel.report.figures import (

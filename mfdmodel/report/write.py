@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.truth import ProbeScore, probe_truths
+from mfdmodel.analyses.truth.probes import ProbeScore, probe_truths
+from mfdmodel.analyses.truth.scores import PROBES, has_scores
 from mfdmodel.checkpoint.models import load_model
 from mfdmodel.checkpoint.states import write_json, write_text
 from mfdmodel.devices import choose_device, computing_on
@@ -24,9 +25,6 @@ from mfdstore.schema import Split
 from mfdstore.simulate.reading import read_bin_truth
 
 PAGE: Final = Path("report.html")
-PROBES: Final = Path("evaluation", "truth.json")
-"""Within the folder of a run."""
-
 _MOST_PROBED: Final = 20_000
 """Training windows that probes are fitted on; evenly taken where there are more."""
 
@@ -96,7 +94,9 @@ def write_report(
             threads=threads,
             on_progress=on_progress,
         )
-        write_json(run / PROBES, {"split": split, "probes": [_probe_to_json(probe) for probe in probes]})
+        # what `mfdmodel truth` wrote of this model says more
+        if not has_scores(run, split=split, epoch=content.evaluation.epoch):
+            write_json(run / PROBES, {"split": split, "probes": [_probe_to_json(probe) for probe in probes]})
     page = run / PAGE
     write_text(page, render_page(content, others=others, probes=probes, measured=measured))
     return page

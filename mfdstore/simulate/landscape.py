@@ -4,7 +4,7 @@ All chromosomes lie end to end in one array here; `Landscape.locate` turns a fla
 and a position. Four kinds of locus are planted, none nearer to the next than `MIN_SPACING`:
 
 element     the place of biology: targets' motifs, and the accessibility motifs of the biosamples that open it
-artefact    a lab's sequence alone
+artefact    a lab's, or an assay's, sequence alone
 drift       the repeat that older experiments call, alone
 background  nothing at all: a place where chance and GC preference may still call a peak
 """
@@ -255,7 +255,13 @@ def _draw_loci(
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     """Scatter the loci over each chromosome, at random but for the least spacing."""
     per_mb = np.array(
-        [settings.elements_per_mb, _ARTEFACTS_OF_A_LAB * len(plan.labs), _DRIFT, _BACKGROUND], np.float64
+        [
+            settings.elements_per_mb,
+            _ARTEFACTS_OF_A_LAB * len(plan.columns("lab", "assay")),
+            _DRIFT,
+            _BACKGROUND,
+        ],
+        np.float64,
     )
     kinds, centers = [], []
     for first, last in pairwise(offsets.tolist()):
@@ -277,12 +283,12 @@ def _draw_presence(kind: NDArray[np.int8], plan: Plan, rng: np.random.Generator)
     element = LOCUS_KINDS.index("element")
     probability[element, targets] = min(0.6, _TARGETS_OF_AN_ELEMENT / len(targets))
     probability[element, plan.columns("biosample")] = _P_OPEN
-    probability[element, plan.columns("lab")] = _P_LAB
+    probability[element, plan.columns("lab", "assay")] = _P_LAB
     probability[element, plan.columns("drift")] = _P_DRIFT
     probability[LOCUS_KINDS.index("drift"), plan.columns("drift")] = 1.0
     present = rng.random((len(kind), len(plan.features))) < probability[kind]
     artefacts = np.flatnonzero(kind == LOCUS_KINDS.index("artefact"))
-    present[artefacts, rng.choice(np.array(plan.columns("lab")), len(artefacts))] = True
+    present[artefacts, rng.choice(np.array(plan.columns("lab", "assay")), len(artefacts))] = True
     return present
 
 

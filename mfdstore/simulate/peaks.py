@@ -5,6 +5,7 @@ The logit of a call of experiment e at locus i is a sum over causes::
     BASE + active * (BIOLOGY + quality + affinity)       its target binds in its biosample (or it is open)
          + gc_strength * gc_score                        preference of its assay
          + kmer_strength * [its lab's sequence is here]  preference of its lab
+         + assay_kmer_strength * [its assay's sequence]  where the simulation plants any
          + drift_strength * [the repeat is here]         what older experiments call too much
 
 and of what is called a share `dropout` is lost. Peaks at random places and in blacklisted regions come on
@@ -86,6 +87,8 @@ def call_logits(landscape: Landscape, plan: Plan, experiment: Experiment) -> NDA
     logits += experiment.gc_strength * landscape.gc_score
     logits += experiment.kmer_strength * has[:, plan.column("lab", experiment.lab)]
     logits += experiment.drift_strength * has[:, plan.columns("drift")[0]]
+    if experiment.assay_kmer_strength:
+        logits += experiment.assay_kmer_strength * has[:, plan.column("assay", experiment.assay)]
     return np.asarray(logits, np.float64)
 
 
@@ -157,11 +160,12 @@ def _main_column(plan: Plan, experiment: Experiment) -> int:
 def _centers(landscape: Landscape, plan: Plan, experiment: Experiment) -> NDArray[np.int64]:
     """Find what a peak at each locus is centred on: the site of its strongest cause, shape ``(locus,)``."""
     center = landscape.center.copy()
-    causes = (
-        (plan.columns("drift")[0], np.True_),
-        (plan.column("lab", experiment.lab), np.True_),
-        (_main_column(plan, experiment), biology_of(landscape, plan, experiment)),
-    )
+    everywhere = np.ones(len(center), np.bool_)
+    causes = [(plan.columns("drift")[0], everywhere)]
+    if experiment.assay_kmer_strength:
+        causes.append((plan.column("assay", experiment.assay), everywhere))
+    causes.append((plan.column("lab", experiment.lab), everywhere))
+    causes.append((_main_column(plan, experiment), biology_of(landscape, plan, experiment)))
     # later causes are stronger and replace earlier ones
     for column, acts in causes:
         here = (landscape.site[:, column] >= 0) & acts

@@ -15,7 +15,7 @@ from mfdstore.schema import Role
 from mfdstore.simulate.motifs import Motif, draw_motif
 from mfdstore.simulate.settings import SimulationSettings
 
-FeatureKind = Literal["target", "histone", "biosample", "lab", "drift"]
+FeatureKind = Literal["target", "histone", "biosample", "lab", "drift", "assay"]
 
 TF_ASSAY: Final = "TF ChIP-seq"
 HISTONE_ASSAY: Final = "Histone ChIP-seq"
@@ -34,6 +34,7 @@ _MOTIF_WIDTH: Final[dict[FeatureKind, int]] = {
     "biosample": 16,
     "lab": 16,
     "drift": 18,
+    "assay": 12,
 }
 _TISSUES: Final = (
     ("liver", "tissue", "adult", "53 years"),
@@ -70,7 +71,7 @@ class Feature:
     kind
         Which factor it belongs to.
     name
-        Value of the factor: a target, a biosample, a lab, or ``older`` of the drift.
+        Value of the factor: a target, a biosample, a lab, an assay, or ``older`` of the drift.
     motif
         By which it is recognised.
     """
@@ -82,7 +83,7 @@ class Feature:
     @property
     def role(self) -> Role:
         """Whether it is biology or technique."""
-        return "technical" if self.kind in ("lab", "drift") else "biological"
+        return "technical" if self.kind in ("lab", "drift", "assay") else "biological"
 
     @property
     def factor(self) -> str:
@@ -106,8 +107,8 @@ class Experiment:
         Date of release.
     gc_strength
         Logits per standard deviation of local GC.
-    kmer_strength, drift_strength
-        Logits added where the lab's sequence, or that of the drift, stands.
+    kmer_strength, drift_strength, assay_kmer_strength
+        Logits added where the lab's sequence, that of the drift, or the assay's stands.
     quality
         Logits added where its biology is active.
     lacks_date, lacks_report
@@ -128,6 +129,7 @@ class Experiment:
     quality: float
     lacks_date: bool
     lacks_report: bool
+    assay_kmer_strength: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -161,19 +163,20 @@ def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
 
     Every assay, target and biosample is measured by `n_replicates` different labs, which rotate; the years of
     release are spread over each target's labs as evenly as can be. So lab and year together say next to
-    nothing of target and biosample, until `confounding` moves measurements to the biosample's home lab.
+    nothing of target and biosample, until `confounding` moves measurements to the biosample's home lab, and
+    `year_confounding` to its year. Guest labs measure everything beside them.
     """
     biosamples = tuple(
         Biosample(f"simulated {name}", f"SIM:{number:07d}", kind, life_stage, age)
         for number, (name, kind, life_stage, age) in enumerate(_TISSUES[: settings.n_biosamples], start=1)
     )
-    labs = tuple(f"{name}, Simulated University" for name in _LABS[: settings.n_labs])
+    labs = tuple(f"{name}, Simulated University" for name in _LABS[: settings.n_labs + settings.n_guest_labs])
     features = _draw_features(settings, biosamples, labs, rng)
     measured = [(TF_ASSAY, feature.name) for feature in features if feature.kind == "target"]
     measured += [(HISTONE_ASSAY, feature.name) for feature in features if feature.kind == "histone"]
     measured += [(assay, "") for assay in ACCESSIBLE_ASSAYS]
 
-    n_experiments = len(measured) * settings.n_biosamples * settings.n_replicates
+    n_experiments = len(measured) * settings.n_biosamples * (settings.n_replicates + settings.n_guest_labs)
     lacking = rng.permutation(n_experiments)
     n_lacking = int(np.ceil(settings.missing * n_experiments))
     experiments = []
@@ -198,6 +201,7 @@ def draw_plan(settings: SimulationSettings, rng: np.random.Generator) -> Plan:
                 quality=float(rng.normal(0.0, _QUALITY_SPREAD)),
                 lacks_date=row in lacking[:n_lacking],
                 lacks_report=row in lacking[n_lacking : 2 * n_lacking],
+                assay_kmer_strength=settings.assay_kmer_bias * _KMER_STRENGTH * (assay in ACCESSIBLE_ASSAYS),
             )
         )
     return Plan(biosamples, labs, features, tuple(experiments))
@@ -215,6 +219,7 @@ def _draw_features(
         *(("biosample", biosample.name) for biosample in biosamples),
         *(("lab", lab) for lab in labs),
         ("drift", "older"),
+        *(("assay", assay) for assay in ACCESSIBLE_ASSAYS if settings.assay_kmer_bias),
     ]
     motifs: list[Motif] = []
     for kind, name in named:
@@ -235,6 +240,7 @@ def _rotate_labs(
         # a lab does not measure the same thing twice, so there is at most one place to give away
         if home not in labs and rng.random() < settings.confounding:
             labs[int(rng.integers(len(labs)))] = home
+        labs += range(settings.n_labs, settings.n_labs + settings.n_guest_labs)
         for replicate, lab in enumerate(labs):
             yield measurement, sample, replicate, lab
 
@@ -247,6 +253,10 @@ def _spread_years(
     uses: Counter[tuple[str, int, int, int]] = Counter()
     years = []
     for measurement, sample, _, lab in rows:
+        # guests are to be predicted: their years are spread as without confounding
+        if settings.year_confounding and lab < settings.n_labs and rng.random() < settings.year_confounding:
+            years.append(choices[sample % len(choices)])
+            continue
         shuffled: list[int] = rng.permutation(choices).tolist()
         year = min(
             shuffled,

@@ -1,4 +1,4 @@
-"""The truth of simulated sources read back, bin by bin, for windows of a store."""
+"""The truth of simulated sources read back: bin by bin, or site by site, for windows of a store."""
 
 from __future__ import annotations
 
@@ -30,6 +30,64 @@ class BinTruth:
     present: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class PlantedSites:
+    """The planted sites that act, in one order; decoys and targets' sites that nothing opens are left out.
+
+    Parameters
+    ----------
+    chrom
+        Name of the chromosome, shape ``(site,)``.
+    start, end
+        0-based half-open, in bp, shape ``(site,)``.
+    role, factor, name
+        What each belongs to: ``biological``, ``target``, ``SIMTF1``; shape ``(site,)``.
+    biosamples
+        Those that a target's site is bound in; empty of other sites.
+    """
+
+    chrom: NDArray[np.object_]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    role: NDArray[np.object_]
+    factor: NDArray[np.object_]
+    name: NDArray[np.object_]
+    biosamples: tuple[frozenset[str], ...]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def read_sites(truth: Path) -> PlantedSites:
+    """Read the planted sites that act.
+
+    Parameters
+    ----------
+    truth
+        Folder ``truth`` of simulated sources, or the folder of the sources.
+
+    Raises
+    ------
+    SourceError
+        If there is no table of sites, or it cannot be read.
+    """
+    path = _find(truth, "sites.tsv")
+    try:
+        table = pl.read_csv(path, separator="\t", infer_schema=False)
+        table = table.filter(table["active"] == "1")
+        text = {
+            name: table[name].fill_null("").to_numpy().astype(object)
+            for name in ("chrom", "role", "factor", "name", "biosamples")
+        }
+        start, end = (table[name].cast(pl.Int64).to_numpy() for name in ("start", "end"))
+        if (start < 0).any() or (end <= start).any():
+            raise ValueError("a site that ends before it starts")
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error, "a table of sites, as `mfdstore simulate` writes it") from error
+    biosamples = tuple(frozenset(filter(None, names.split(";"))) for names in text.pop("biosamples"))
+    return PlantedSites(start=start, end=end, biosamples=biosamples, **text)
+
+
 def read_bin_truth(truth: Path, windows: WindowTable) -> BinTruth:
     """Look up what is planted in the bin of each window.
 
@@ -45,10 +103,7 @@ def read_bin_truth(truth: Path, windows: WindowTable) -> BinTruth:
     SourceError
         If there is no table of bins, it cannot be read, or it lacks a bin of the windows.
     """
-    path = next(
-        (folder / "bins.tsv.gz" for folder in (truth, truth / "truth") if (folder / "bins.tsv.gz").is_file()),
-        truth / "bins.tsv.gz",
-    )
+    path = _find(truth, "bins.tsv.gz")
     try:
         table = pl.read_csv(path, separator="\t")
         names = tuple(name for name in table.columns if name.split(":")[0] in ROLES)
@@ -58,12 +113,8 @@ def read_bin_truth(truth: Path, windows: WindowTable) -> BinTruth:
         starts = table["start"].to_numpy()
         columns = np.stack([table[name].to_numpy() == 1 for name in names], axis=1)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise SourceError(
-            path,
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="a table of bins with the columns chrom, start and one a planted truth",
-            remedy="Give the folder that `mfdstore simulate` wrote.",
-        ) from error
+        expected = "a table of bins with the columns chrom, start and one a planted truth"
+        raise _unreadable(path, error, expected) from error
     present = np.zeros((len(windows), len(names)), np.bool_)
     for code, chrom in enumerate(windows.chroms):
         wanted = np.flatnonzero(windows.chrom == code)
@@ -84,3 +135,18 @@ def read_bin_truth(truth: Path, windows: WindowTable) -> BinTruth:
             )
         present[wanted] = columns[rows[found]]
     return BinTruth(names, present)
+
+
+def _find(truth: Path, name: str) -> Path:
+    """Find a file of the truth in its folder, or in that of the sources."""
+    folders = (truth, truth / "truth")
+    return next((folder / name for folder in folders if (folder / name).is_file()), truth / name)
+
+
+def _unreadable(path: Path, error: Exception, expected: str) -> SourceError:
+    return SourceError(
+        path,
+        found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        expected=expected,
+        remedy="Give the folder that `mfdstore simulate` wrote.",
+    )

@@ -21,11 +21,12 @@ from mfdstore.simulate.letters import draw_letters, format_record
 from mfdstore.simulate.motifs import format_meme
 from mfdstore.simulate.peaks import Peaks, call_peaks, format_narrow_peaks
 from mfdstore.simulate.plan import Plan, draw_plan
-from mfdstore.simulate.settings import SimulationSettings
+from mfdstore.simulate.settings import LATER, SimulationSettings
 from mfdstore.simulate.tables import FileFacts, format_metadata, format_report
 from mfdstore.simulate.tasks import draw_enhancers, draw_variants, format_enhancers, format_vcf
 from mfdstore.simulate.truth import (
     README,
+    README_OF_ASSAYS,
     format_bins,
     format_experiments,
     format_factors,
@@ -201,9 +202,11 @@ def _write_truth(
     folder: Path, landscape: Landscape, plan: Plan, called: list[Peaks], settings: SimulationSettings
 ) -> None:
     folder.mkdir()
-    (folder / "README.txt").write_text(README)
+    (folder / "README.txt").write_text(README + README_OF_ASSAYS * bool(settings.assay_kmer_bias))
     (folder / "settings.tsv").write_text(
-        "".join(f"{name}\t{value}\n" for name, value in asdict(settings).items())
+        "".join(
+            f"{name}\t{value}\n" for name, value in asdict(settings).items() if value or name not in LATER
+        )
     )
     (folder / "sites.tsv").write_text(format_sites(landscape, plan))
     (folder / "factors.tsv").write_text(format_factors(plan))

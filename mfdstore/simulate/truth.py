@@ -56,6 +56,13 @@ bins.tsv.gz      one row a 128 bp bin, tiled from each chromosome's first base, 
     technical:assay:gc_low     the mean over bins; or below it
 """
 
+README_OF_ASSAYS: Final = """
+DNase-seq and ATAC-seq prefer a sequence of their own here, beside their GC: sites.tsv and factors.tsv list its sites
+and strengths under the factor assay, and bins.tsv.gz has the columns
+    technical:assay:NAME       the middle of a site of this assay's sequence lies in the bin
+"""
+"""What is added where assays have sequences."""
+
 
 def format_sites(landscape: Landscape, plan: Plan) -> str:
     """Write the planted sites as a table, sorted by coordinate."""
@@ -93,6 +100,8 @@ def format_factors(plan: Plan) -> str:
         strength = ""
         if feature.kind == "lab":
             strength = f"{max(experiment.kmer_strength for experiment in plan.experiments):.4f}"
+        elif feature.kind == "assay":
+            strength = f"{max(experiment.assay_kmer_strength for experiment in plan.experiments):.4f}"
         elif feature.kind == "drift":
             strength = f"{max(experiment.drift_strength for experiment in plan.experiments):.4f}"
         lines.append(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mfdmodel.analyses.truth import ProbeScore, probe_truths, summarise
+from mfdmodel.analyses.truth.probes import ProbeScore, probe_truths, summarise
 from mfdmodel.features import latent_features
 from mfdmodel.model import SequenceModel, build_model
 from mfdstore.errors import SourceError, StoreError

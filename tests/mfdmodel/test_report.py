@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mfdmodel.analyses.independence.result import write_independence
-from mfdmodel.analyses.truth import ProbeScore
+from mfdmodel.analyses.truth.probes import ProbeScore
 from mfdmodel.config_reading import override
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.evaluate.scores import ExperimentScore

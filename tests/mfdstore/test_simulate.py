@@ -440,6 +440,76 @@ def test_confounding__ties_labs_to_biosamples(tmp_path: Path) -> None:
     assert none < half < full == pytest.approx(1.0)
 
 
+def test_year_confounding__ties_years_to_biosamples_by_degrees(tmp_path: Path) -> None:
+    def dependence(confounding: float) -> float:
+        settings = SimulationSettings(
+            n_chroms=1, chrom_size=50_000, n_targets=8, n_replicates=1, year_confounding=confounding
+        )
+        rows = parse(simulate_sources(tmp_path / str(confounding), settings)).experiments
+        years, biosamples = [row["released"][:4] for row in rows], [row["biosample"] for row in rows]
+        return float(stats.contingency.association(stats.contingency.crosstab(years, biosamples).count))
+
+    none, half, full = map(dependence, (0.0, 0.5, 1.0))
+    assert none < 0.25
+    assert none < half < full == pytest.approx(1.0)
+
+
+def test_guest_labs__measure_everything_once_whatever_is_tied(tmp_path: Path) -> None:
+    settings = SimulationSettings(
+        n_chroms=1,
+        chrom_size=50_000,
+        n_replicates=1,
+        confounding=1.0,
+        year_confounding=1.0,
+        n_guest_labs=1,
+        missing=0.0,
+    )
+    result = parse(simulate_sources(tmp_path / "out", settings))
+    guest = [row for row in result.experiments if row["lab"].startswith("Dogwood")]
+    others = [row for row in result.experiments if row not in guest]
+    assert len(guest) == len(others) == len(result.peaks) / 2 == (4 + 1 + 2) * 3
+    measured = [{(row["assay"], row["target"], row["biosample"]) for row in rows} for rows in (guest, others)]
+    assert measured[0] == measured[1]
+    # of the others a biosample says the lab and the year, of the guests it says nothing
+    assert len({(row["biosample"], row["lab"], row["released"][:4]) for row in others}) == 3
+    assert len({(row["biosample"], row["released"][:4]) for row in guest}) == 6
+    assert ("technical", "lab") in {
+        (row["role"], row["factor"]) for row in result.factors if row["name"].startswith("Dogwood")
+    }
+    settings_told = dict(line.split("\t") for line in read_lines(result.simulation.truth / "settings.tsv"))
+    assert settings_told["year_confounding"] == "1.0"
+    assert settings_told["n_guest_labs"] == "1"
+
+
+def test_assay_kmers__are_called_by_their_assay_alone(tmp_path: Path) -> None:
+    settings = SimulationSettings(seed=4, n_chroms=2, chrom_size=400_000, assay_kmer_bias=1.0)
+    sources = parse(simulate_sources(tmp_path / "out", settings))
+    kmers = {row["name"]: row for row in sources.factors if row["factor"] == "assay" and row["motif"]}
+    assert set(kmers) == {"DNase-seq", "ATAC-seq"}
+    columns = set(read_tsv(sources.simulation.truth / "bins.tsv.gz")[0])
+    assert {"technical:assay:DNase-seq", "technical:assay:ATAC-seq", "technical:assay:gc_high"} <= columns
+    for name in kmers:
+        sites = [s for s in sources.sites if s["factor"] == "assay" and s["name"] == name]
+        alone = [s for s in sites if s["locus_kind"] == "artefact"]
+        assert len(alone) > 10
+        assert {s["role"] for s in sites} == {"technical"}
+        shares = {
+            row["file"]: (row["assay"], share_called(sources, row["file"], alone))
+            for row in sources.experiments
+        }
+        assert min(share for assay, share in shares.values() if assay == name) > 0.5
+        assert np.mean([share for assay, share in shares.values() if assay != name]) < 0.2
+
+
+def test_settings__that_came_later_leave_worlds_without_them_as_they_were(tmp_path: Path) -> None:
+    path = simulate_sources(tmp_path / "out", TINY).path
+    digest = hashlib.sha256()
+    for name, found in content(path).items():
+        digest.update(f"{name}\0".encode() + bytes.fromhex(found))
+    # of the first version that wrote simulations
+    assert digest.hexdigest() == "728c3c9484da7e14f56467b4b884331b56dc38c72dbe948dbfbf8c6b9e0295f3"
+
+
 def test_experiments__repeat_each_measurement_in_different_labs(sources: Sources) -> None:
     by_measurement: dict[tuple[str, str, str], list[str]] = {}
     for row in sources.experiments:

@@ -166,10 +166,35 @@ def _probe(
     wanted: NDArray[np.bool_],
     strength: float,
 ) -> float:
+    decision = fit_probe(features, known, new_features, strength)
+    return float("nan") if decision is None else rank_experiment(decision, wanted).auroc
+
+
+def fit_probe(
+    features: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    new_features: NDArray[np.float32],
+    strength: float = 1.0,
+) -> NDArray[np.float64] | None:
+    """Fit a logistic regression to a truth, and apply it to other windows.
+
+    Parameters
+    ----------
+    features, known
+        Of the training windows, shapes ``(window, feature)`` and ``(window,)``.
+    new_features
+        Of the others.
+    strength
+        Inverse of the L2 penalty, on standardised features.
+
+    Returns
+    -------
+    Log odds, shape ``(window,)``; `None` where all training windows are alike.
+    """
     if known.all() or not known.any():
         _log.info("a truth that all training windows share, or none, cannot be learnt")
-        return float("nan")
+        return None
     # standardised, so that the penalty weighs every feature alike; float64, so that the solver converges
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000))
     probe.fit(features.astype(np.float64), known)
-    return rank_experiment(probe.decision_function(new_features.astype(np.float64)), wanted).auroc
+    return np.asarray(probe.decision_function(new_features.astype(np.float64)), np.float64)
