@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import add_version, err, explained, log_to_stderr, out, progress_bars
+from cli.embed_command import add_embed
 from cli.options import local_path, size
+from cli.run_options import Device, EvaluatedSplit, RunPath, Threads, Verbose
 
 if TYPE_CHECKING:
     from mfdmodel.config import RunConfig
@@ -59,28 +61,6 @@ class LoaderMode(StrEnum):
     device = "device"
 
 
-class EvaluatedSplit(StrEnum):
-    """Splits that can be scored."""
-
-    train = "train"
-    valid = "valid"
-    test = "test"
-
-
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as given to train --out.")]
-Device = Annotated[
-    str,
-    typer.Option(
-        help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
-        rich_help_panel="Computing",
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Processor threads for torch. Default: torch's own choice.", rich_help_panel="Computing"
-    ),
-]
 Loading = Annotated[
     LoaderMode,
     typer.Option(
@@ -97,9 +77,6 @@ LoaderMemory = Annotated[
         "streamed.",
         rich_help_panel="Computing",
     ),
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel="Computing")
 ]
 
 
@@ -362,6 +339,9 @@ def report(
                 on_progress=on_progress,
             )
     out.print(f"Wrote {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+add_embed(app)
 
 
 def main() -> None:

@@ -13,12 +13,15 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from mfdmodel.analyses.embedding import N_PERMUTATIONS, Clustering
 from mfdmodel.analyses.truth import ProbeScore, ProbeSummary, summarise
 from mfdmodel.evaluate.scores import Evaluation
 from mfdmodel.report.content import RunContent
+from mfdmodel.report.embedding import RunEmbedding
 from mfdmodel.report.figures import (
     draw_comparison,
     draw_dependence,
+    draw_embedding,
     draw_label_shares,
     draw_losses,
     draw_probes,
@@ -40,7 +43,11 @@ class _SideBySide:
 
 
 def render_page(
-    run: RunContent, *, others: Sequence[RunContent] = (), probes: Sequence[ProbeScore] = ()
+    run: RunContent,
+    *,
+    others: Sequence[RunContent] = (),
+    probes: Sequence[ProbeScore] = (),
+    embedding: RunEmbedding | None = None,
 ) -> str:
     """Write the page.
 
@@ -54,6 +61,8 @@ def render_page(
         Runs to set beside it, evaluated on the same split.
     probes
         Of planted truths, where they are known.
+    embedding
+        Of the run's experiments by their weights, where it was computed.
     """
     runs = (run, *others)
     names = _distinct_names(runs)
@@ -87,6 +96,10 @@ def render_page(
         probe_roles=tuple(probes[0].auroc) if probes else (),
         probe_figure=_figure(draw_probes(probes)) if probes else None,
         verdict=_verdict(summaries),
+        embedding=embedding,
+        embedding_figures=_embedding_figures(embedding),
+        clusterings=_clusterings(embedding),
+        n_permutations=N_PERMUTATIONS,
         losses=_figure(draw_losses(curves)),
         dependence_figure=_figure(draw_dependence(curves, widths)),
         scores_figure=_figure(draw_scores_by_group(scores, rows=rows, colours=colours)),
@@ -121,6 +134,28 @@ def _legal(value: object) -> object:
 def _figure(svg: str | None) -> Markup | None:
     """Mark a figure as safe: its writer has escaped the text in it."""
     return None if svg is None else Markup(svg)
+
+
+def _embedding_figures(embedding: RunEmbedding | None) -> list[tuple[Markup | None, str]]:
+    """Draw the experiments once a factor, with what is to be said below."""
+    if embedding is None:
+        return []
+    views = embedding.embedding.subspaces
+    return [
+        (
+            _figure(draw_embedding(views, values, factor=factor)),
+            f"Experiments by their weights, coloured by {factor}; where metadata agree, one lies on the other.",
+        )
+        for factor, values in embedding.colours.items()
+    ]
+
+
+def _clusterings(embedding: RunEmbedding | None) -> dict[str, dict[str, Clustering]]:
+    """Sort the measures of clustering by factor, then by subspace."""
+    rows: dict[str, dict[str, Clustering]] = {}
+    for one in embedding.embedding.clusterings if embedding else ():
+        rows.setdefault(one.factor, {})[one.role] = one
+    return rows
 
 
 def _distinct_names(runs: Sequence[RunContent]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
 from mfdmodel.report.content import read_run
+from mfdmodel.report.embedding import read_embedding
 from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
@@ -69,7 +70,8 @@ def write_report(
     Raises
     ------
     RunError
-        If a folder is no run, was not evaluated, or the runs to compare were scored on other windows.
+        If a folder is no run, was not evaluated, or the runs to compare were scored on other windows; or if what is
+        known of its weights is of an earlier model.
     SourceError
         If the truth does not belong to the store.
     """
@@ -95,8 +97,16 @@ def write_report(
             on_progress=on_progress,
         )
         write_json(run / PROBES, {"split": split, "probes": [_probe_to_json(probe) for probe in probes]})
+    embedding = read_embedding(run)
+    if embedding is not None and embedding.epoch != content.best.epoch:
+        raise RunError(
+            run,
+            found=f"an embedding of the model of epoch {embedding.epoch + 1}",
+            expected=f"that of its best model, of epoch {content.best.epoch + 1}",
+            remedy=f"The run went on since; place its experiments again: mfdmodel embed {run}",
+        )
     page = run / PAGE
-    write_text(page, render_page(content, others=others, probes=probes))
+    write_text(page, render_page(content, others=others, probes=probes, embedding=embedding))
     return page
 
 
