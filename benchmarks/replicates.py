@@ -4,8 +4,8 @@ r"""Does the biological part of predictions agree better between two laboratorie
         --not-lab ENCODE-DREAM --out benchmarks/results/replicates_X_YYYYMM.md
 
 Runs are trained before (`mfdmodel train`); nothing is trained here. Runs of one kind and one price of dependence are
-seeds of one model: their scores are averaged by pair. All pairs of experiments of one target, biosample and assay by two
-laboratories are found in the store's metadata. --not-lab names values of `lab` that are no laboratory: ENCODE-DREAM
+seeds of one model: their scores are averaged by pair. All pairs of experiments of one target, biosample and assay by
+two laboratories are found in the store's metadata. --not-lab names values of `lab` that are no laboratory: ENCODE-DREAM
 processed reads of the same laboratories again, so that agreement with it may be agreement with oneself.
 """
 
@@ -50,6 +50,9 @@ SAID = {
     "cosine": "cosine of the weights",
     "cosine_retrieval": "share of the other laboratory's other targets whose weights are less alike than the partner's",
 }
+
+BY_CONSTRUCTION = ("correlation", "contrast", "difference", "cosine", "cosine_retrieval")
+"""What equal weights decide, in whole or (contrast) in part."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
                 continue
             lines += comparison_table(
                 f"{part} less combined",
+                all(one.equal_weights for one in runs[0].parts[part]),
                 {
                     measure: (pooled(runs, part, measure), pooled(runs, COMBINED, measure))
                     for measure in MEASURES
@@ -148,6 +152,7 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
             for other in others:
                 lines += comparison_table(
                     f"{part} of {first} less combined of {other}",
+                    all(one.equal_weights for one in models[first][0].parts[part]),
                     {
                         measure: (
                             pooled(models[first], part, measure),
@@ -160,12 +165,17 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
 
 
 def comparison_table(
-    title: str, values: dict[Measure, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    title: str, forced: bool, values: dict[Measure, tuple[NDArray[np.float64], NDArray[np.float64]]]
 ) -> list[str]:
+    """Lay out comparisons; where weights are equal by metadata, what follows from that alone is marked."""
+    marks = dict.fromkeys(BY_CONSTRUCTION, " (by construction)") if forced else {}
     return [
         f"| {title} | mean | over windows | over targets | over both | targets higher, lower | p |",
         "|---|---:|---:|---:|---:|---:|---:|",
-        *(f"| {measure} | {compared(compare(*pair))} |" for measure, pair in values.items()),
+        *(
+            f"| {measure}{marks.get(measure, '')} | {compared(compare(*pair))} |"
+            for measure, pair in values.items()
+        ),
         "",
     ]
 
