@@ -6,24 +6,24 @@ r"""Does the biological part of predictions agree better between two laboratorie
 Runs are trained before (`mfdmodel train`); nothing is trained here. Runs of one kind and one price of dependence are
 seeds of one model: their scores are averaged by pair. All pairs of experiments of one target, biosample and assay by
 two laboratories are found in the store's metadata. --not-lab names values of `lab` that are no laboratory: ENCODE-DREAM
-processed reads of the same laboratories again, so that agreement with it may be agreement with oneself.
+processed reads of the same laboratories again, so that agreement with it may be agreement with oneself. --probes fits
+linear probes of the features besides, on training windows: what the features know, whatever the weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from machine import describe_machine
 from numpy.typing import NDArray
 
+from mfdmodel.analyses.pair_probes import equal_widths, probe_pairs
 from mfdmodel.analyses.replicates import (
     COMBINED,
-    MEASURES,
-    Measure,
     Pair,
     PairScores,
     find_pairs,
@@ -51,6 +51,13 @@ SAID = {
     "cosine_retrieval": "share of the other laboratory's other targets whose weights are less alike than the partner's",
 }
 
+PROBES = {
+    "probe_transfer": "AUROC of a probe of the features, fitted to one laboratory's labels, on the other's",
+    "probe_own": "AUROC of such a probe on the own labels",
+    "probe_difference": "AUROC of a probe that tells peaks of the one alone from those of the other alone",
+}
+MOST_PROBED = 20_000
+"""Training windows that probes are fitted on; evenly taken where there are more."""
 BY_CONSTRUCTION = ("correlation", "contrast", "difference", "cosine", "cosine_retrieval")
 """What equal weights decide, in whole or (contrast) in part."""
 
@@ -79,25 +86,49 @@ def score_run(
     config = trained.description.config
     store = open_store_of(run, trained.description, options.store, split=options.split)
     check_apart(store, config.data)
+    fitted = store.windows.rows("train") if options.probes else rows[:0]
+    fitted = (
+        fitted[np.unique(np.linspace(0, len(fitted) - 1, MOST_PROBED).astype(np.int64))]
+        if len(fitted)
+        else fitted
+    )
+    every = np.concatenate([rows, fitted])
     device = choose_device(options.device)
     with computing_on(device, options.threads):
-        features = latent_features(
-            trained.model, store=store, rows=rows, positions=config.data.positions, device=device
+        of_all = latent_features(
+            trained.model, store=store, rows=every, positions=config.data.positions, device=device
         )
+    features = {role: values[: len(rows)] for role, values in of_all.items()}
     factors = trained.description.factors
     pairs = find_pairs(factors, not_labs=options.not_lab)
-    labels = np.stack([store.labels_of(index)[rows] for index in range(store.n_experiments)], axis=1)
+    all_labels = np.stack([store.labels_of(index)[every] for index in range(store.n_experiments)], axis=1)
+    labels = all_labels[: len(rows)]
     draws = draw_blocks(int(blocks.max()) + 1, options.draws, seed=options.seed)
     scores = {
         name: score_pairs(part, labels, pairs, factors=factors, blocks=blocks, draws=draws)
         for name, part in parts_of(features, experiment_weights(trained.model)).items()
     }
+    if options.probes:
+        chosen = {role: of_all[role][:, columns] for role, columns in equal_widths(of_all).items()}
+        chosen = (chosen if len(chosen) > 1 else {}) | {COMBINED: np.concatenate(list(of_all.values()), 1)}
+        for name, values in chosen.items():
+            probed = probe_pairs(
+                [(pair.first, pair.second) for pair in pairs],
+                train=(values[len(rows) :], all_labels[len(rows) :]),
+                test=(values[: len(rows)], labels),
+                blocks=blocks,
+                draws=draws,
+            )
+            scores[name] = tuple(
+                replace(one, values={**one.values, **{key: found[index] for key, found in probed.items()}})
+                for index, one in enumerate(scores[name])
+            )
     kind = config.model.kind
     model = f"mfd, λ = {config.model.penalty.lambda_indep:g}" if kind == "mfd" else kind
     return RunScores(run.resolve().name, model, config.training.seed, trained.valid_loss, scores)
 
 
-def pooled(runs: list[RunScores], part: str, measure: Measure) -> NDArray[np.float64]:
+def pooled(runs: list[RunScores], part: str, measure: str) -> NDArray[np.float64]:
     """Average a measure over runs: of each target, by draw."""
     return np.mean([target_values(run.parts[part], measure) for run in runs], axis=0)
 
@@ -122,6 +153,7 @@ def number(value: float) -> str:
 
 def tables(models: dict[str, list[RunScores]]) -> list[str]:
     lines = []
+    measures = tuple(next(iter(models.values()))[0].parts[COMBINED][0].values)
     for model, runs in models.items():
         parts = list(runs[0].parts)
         lines += [
@@ -130,9 +162,9 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
             f"| measure | {' | '.join(parts)} |",
             f"|---|{'---:|' * len(parts)}",
         ]
-        for measure in MEASURES:
+        for measure in measures:
             values = [interval(estimate(pooled(runs, part, measure))) for part in parts]
-            lines.append(f"| {SAID[measure]} | {' | '.join(values)} |")
+            lines.append(f"| {(SAID | PROBES)[measure]} | {' | '.join(values)} |")
         lines.append("")
         for part in parts:
             if part == COMBINED:
@@ -142,7 +174,7 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
                 all(one.equal_weights for one in runs[0].parts[part]),
                 {
                     measure: (pooled(runs, part, measure), pooled(runs, COMBINED, measure))
-                    for measure in MEASURES
+                    for measure in measures
                 },
             )
     if len(models) > 1:
@@ -158,14 +190,14 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
                             pooled(models[first], part, measure),
                             pooled(models[other], COMBINED, measure),
                         )
-                        for measure in MEASURES
+                        for measure in measures
                     },
                 )
     return lines
 
 
 def comparison_table(
-    title: str, forced: bool, values: dict[Measure, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    title: str, forced: bool, values: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 ) -> list[str]:
     """Lay out comparisons; where weights are equal by metadata, what follows from that alone is marked."""
     marks = dict.fromkeys(BY_CONSTRUCTION, " (by construction)") if forced else {}
@@ -238,6 +270,9 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=100_000, help="bp of a block of windows")
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "--probes", action="store_true", help="fit linear probes of the features too; minutes a run"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
@@ -285,6 +320,14 @@ def report(options: argparse.Namespace) -> str:
         "Of these pairs, weights are equal by metadata alone in "
         + ", ".join(f"{n} ({name})" for name, n in n_equal.items())
         + ": their correlation and cosine are 1, and their difference says nothing, whatever was learnt.",
+        *(
+            [
+                f"Probes are logistic regressions on at most {MOST_PROBED:,} training windows, subspaces at the width "
+                "of the narrowest, combined of all features.",
+            ]
+            if options.probes
+            else []
+        ),
         "",
         *run_table(models),
         *tables(models),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,17 @@ from mfdmodel.resampling import block_auroc, correlations, mean_of_known
 from mfdstore.errors import ConfigError
 from mfdstore.metadata import FactorTable
 
-Measure = Literal[
-    "correlation", "contrast", "retrieval", "transfer", "own", "difference", "cosine", "cosine_retrieval"
-]
-MEASURES: Final[tuple[Measure, ...]] = get_args(Measure)
+MEASURES: Final = (
+    "correlation",
+    "contrast",
+    "retrieval",
+    "transfer",
+    "own",
+    "difference",
+    "cosine",
+    "cosine_retrieval",
+)
+"""What `score_pairs` scores."""
 COMBINED: Final = "combined"
 """Name of the part that is the sum of all."""
 PAIRED_BY: Final = ("target", "biosample", "assay", "lab")
@@ -93,7 +100,7 @@ class PairScores:
     pair: Pair
     equal_weights: bool
     n_candidates: int
-    values: Mapping[Measure, NDArray[np.float64]]
+    values: Mapping[str, NDArray[np.float64]]
 
 
 def find_pairs(factors: FactorTable, *, not_labs: Sequence[str] = ()) -> tuple[Pair, ...]:
@@ -232,7 +239,7 @@ def score_pairs(
             for scored in (first, second)
             for truth in (first, second)
         }
-        values: dict[Measure, NDArray[np.float64]] = {
+        values: dict[str, NDArray[np.float64]] = {
             "correlation": correlation.partner,
             "contrast": correlation.partner - correlation.own_lab(first, second, by_lab),
             "retrieval": correlation.retrieval(first, second, by_lab),
@@ -256,7 +263,7 @@ def cosines(weights: NDArray[np.float64], asked: Sequence[tuple[int, int]]) -> N
     return found
 
 
-def target_values(scores: Sequence[PairScores], measure: Measure) -> NDArray[np.float64]:
+def target_values(scores: Sequence[PairScores], measure: str) -> NDArray[np.float64]:
     """Average a measure over the pairs of each target: shape ``(draw, target)``, targets in order of their names."""
     targets = sorted({one.pair.target for one in scores})
     columns = [

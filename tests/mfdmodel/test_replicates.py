@@ -151,7 +151,7 @@ def test_planted_laboratories__are_left_out_by_the_biological_part() -> None:
     scores = score(*planted(1.0))
 
     def values(part: str, measure: str) -> np.ndarray:
-        return target_values(scores[part], measure)  # type: ignore[arg-type]
+        return target_values(scores[part], measure)
 
     for measure in ("correlation", "contrast", "transfer"):
         found = compare(values("biological", measure), values(COMBINED, measure))
