@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ PROBES = {
 }
 MOST_PROBED = 20_000
 """Training windows that probes are fitted on; evenly taken where there are more."""
-BY_CONSTRUCTION = ("correlation", "contrast", "difference", "cosine", "cosine_retrieval")
+BY_CONSTRUCTION = ("correlation", "contrast", "retrieval", "difference", "cosine", "cosine_retrieval")
 """What equal weights decide, in whole or (contrast) in part."""
 
 
@@ -144,7 +145,8 @@ def compared(value: Comparison) -> str:
         for low, high in (difference.windows, difference.groups, difference.both)
     )
     counts = f"{value.n_higher}, {value.n_lower} of {difference.n_groups}"
-    return f"{difference.mean:+.4f} | {spans} | {counts} | {number(value.p_value)}"
+    p_value = "< 0.001" if value.p_value < 0.001 else number(value.p_value)
+    return f"{difference.mean:+.4f} | {spans} | {counts} | {p_value}"
 
 
 def number(value: float) -> str:
@@ -166,16 +168,12 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
             values = [interval(estimate(pooled(runs, part, measure))) for part in parts]
             lines.append(f"| {(SAID | PROBES)[measure]} | {' | '.join(values)} |")
         lines.append("")
-        for part in parts:
-            if part == COMBINED:
-                continue
+        roles = [part for part in parts if part != COMBINED]
+        for one, other in [(role, COMBINED) for role in roles] + list(combinations(roles, 2)):
             lines += comparison_table(
-                f"{part} less combined",
-                all(one.equal_weights for one in runs[0].parts[part]),
-                {
-                    measure: (pooled(runs, part, measure), pooled(runs, COMBINED, measure))
-                    for measure in measures
-                },
+                f"{one} less {other}",
+                all(scores.equal_weights for scores in runs[0].parts[one]),
+                {measure: (pooled(runs, one, measure), pooled(runs, other, measure)) for measure in measures},
             )
     if len(models) > 1:
         lines += ["## Models beside each other", ""]
@@ -319,7 +317,7 @@ def report(options: argparse.Namespace) -> str:
         "targets' differences flipped, two-sided, not corrected for the number of measures.",
         "Of these pairs, weights are equal by metadata alone in "
         + ", ".join(f"{n} ({name})" for name, n in n_equal.items())
-        + ": their correlation and cosine are 1, and their difference says nothing, whatever was learnt.",
+        + ": their correlation, retrieval and cosine are 1, and their difference says nothing, whatever was learnt.",
         *(
             [
                 f"Probes are logistic regressions on at most {MOST_PROBED:,} training windows, subspaces at the width "
