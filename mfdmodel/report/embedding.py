@@ -20,7 +20,7 @@ from mfdmodel.analyses.embedding import (
     embed_experiments,
 )
 from mfdmodel.checkpoint.models import load_model
-from mfdmodel.checkpoint.states import damaged, read_json, write_json, write_text
+from mfdmodel.checkpoint.states import read_json, write_json, write_text
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.evaluate.scores import FOLDER
@@ -229,8 +229,8 @@ def read_embedding(run: Path) -> RunEmbedding | None:
     path = run / EMBEDDING
     if not path.exists():
         return None
-    content = read_json(path)
     try:
+        content = read_json(path)
         experiments = tuple(map(str, content["experiments"]))
         if content["method"] not in get_args(Method):
             raise ValueError(f"method {content['method']!r}")
@@ -252,8 +252,13 @@ def read_embedding(run: Path) -> RunEmbedding | None:
                 tuple(_direct_from_json(item) for item in content["direct_features"]),
             ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(path, f"an embedding that cannot be read ({error!r})") from error
+    except (RunError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            path,
+            found=f"an embedding that cannot be read ({error.found if isinstance(error, RunError) else repr(error)})",
+            expected="what mfdmodel embed wrote",
+            remedy=f"The file was damaged or changed; write it again: mfdmodel embed {run}",
+        ) from error
 
 
 def _clusterings_from_json(items: Sequence[Mapping[str, Any]], roles: set[str]) -> tuple[Clustering, ...]:
@@ -303,11 +308,13 @@ def _colours(factors: FactorTable, names: Sequence[str] | None) -> dict[str, tup
     chosen = [name for name in COLOURED_BY if name in factors] if names is None else dict.fromkeys(names)
     for name in chosen:
         if name not in factors or factors[name].kind == "number":
-            coloured = [factor.name for factor in factors if factor.kind != "number"]
+            coloured = [
+                factor.name for factor in factors if factor.role is not None and factor.kind != "number"
+            ]
             raise ConfigError(
                 "--color",
                 found=f"{name!r}, which is {'a number' if name in factors else 'no factor of the store'}",
-                expected=f"a factor with groups: {', '.join(coloured) or 'there is none'}",
+                expected=f"a factor with groups, such as {', '.join(coloured)}",
                 remedy="Name one of those.",
             )
     return {

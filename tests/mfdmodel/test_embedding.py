@@ -267,7 +267,11 @@ def test_read_embedding__explains_damage(run: Path, tmp_path: Path) -> None:
         {"direct_features": 3},
     ):
         (tmp_path / EMBEDDING).write_text(json.dumps(whole | change))
-        with pytest.raises(RunError, match="damaged"):
+        with pytest.raises(RunError, match=r"write it again: mfdmodel embed"):
+            read_embedding(tmp_path)
+    for text in ("[1]", "{", ""):
+        (tmp_path / EMBEDDING).write_text(text)
+        with pytest.raises(RunError, match=r"write it again: mfdmodel embed"):
             read_embedding(tmp_path)
 
 
