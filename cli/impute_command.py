@@ -14,7 +14,7 @@ from cli.console import explained, log_to_stderr, out, progress_bars
 from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
 
 if TYPE_CHECKING:
-    from mfdmodel.analyses.imputation import ImputationScore
+    from mfdmodel.analyses.imputation.scores import ImputationScore
     from mfdmodel.intervals import Interval
 
 
@@ -46,7 +46,7 @@ def impute(
     """
     log_to_stderr(verbose=verbose)
     with explained():
-        from mfdmodel.analyses.imputing import imputation_to_json, impute_run
+        from mfdmodel.analyses.imputation.run import imputation_to_json, impute_run
 
         with progress_bars() as on_progress:
             score = impute_run(

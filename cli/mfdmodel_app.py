@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.console import add_version
+from cli.embed_command import add_embed
 from cli.impute_command import add_impute
 from cli.independence_command import add_independence
 from cli.run_commands import add_run_commands
@@ -30,6 +31,7 @@ add_version(app, "mfdmodel")
 add_train(app)
 add_run_commands(app)
 add_independence(app)
+add_embed(app)
 add_impute(app)
 add_sweep(app)
 add_truth(app)

@@ -1,4 +1,4 @@
-"""What a model sees in windows: its latent, by role, averaged over both strands."""
+"""What a model sees in windows, by role, averaged over both strands; and what each experiment makes of it."""
 
 from __future__ import annotations
 
@@ -69,3 +69,21 @@ def latent_features(
             if on_progress is not None:
                 on_progress("features", done, len(rows))
     return features
+
+
+def experiment_weights(model: SequenceModel) -> dict[str, NDArray[np.float32]]:
+    """Read what multiplies the features in each experiment's logits (equation 2), by role.
+
+    Parameters
+    ----------
+    model
+        In any mode; it is left as it is. A learned signal-to-noise of an experiment is part of its weights.
+
+    Returns
+    -------
+    By role, each of shape ``(experiment, feature)``: the features times its transpose are what
+    `SequenceModel.logits_by_role` gives.
+    """
+    with torch.inference_mode():
+        signal = torch.ones(1) if model.log_signal is None else model.log_signal.exp().cpu()
+        return {role: (signal[:, None] * part().cpu()).numpy() for role, part in model.weights.items()}

@@ -25,7 +25,7 @@ COLOURS: Final = ("#1f6f8b", "#c8553d", "#6a8d3f", "#7d5a9b", "#b0892a", "#4d5b6
 _STROKES: Final = ("-", ":", "-.", "--")
 ROLE_COLOURS: Final = {"biological": "#1f6f8b", "technical": "#c8553d"}
 INK: Final = "#22303c"
-_FAINT: Final = "#8795a1"
+FAINT: Final = "#8795a1"
 _GRID: Final = "#e3e8ec"
 
 STYLE: Final[Any] = {
@@ -35,7 +35,7 @@ STYLE: Final[Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
     "font.size": 10,
-    "axes.edgecolor": _FAINT,
+    "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -81,7 +81,7 @@ def draw_losses(runs: Mapping[str, Sequence[EpochRecord]]) -> str:
         axes.set_ylabel("cross entropy (nats)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mapping[str, int]) -> str | None:
@@ -128,7 +128,7 @@ def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mappi
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if sum(bool(points) for points in curves.values()) > 1:
             axes.legend()
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colours: str | None) -> str | None:
@@ -166,7 +166,7 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             dots = [palette[(score.factors.get(colours) if colours else None) or ""] for score in members]
             axes.scatter(values, row + offsets, s=18, c=dots, alpha=0.8, lw=0)
             axes.plot([values.mean()] * 2, [row - 0.36, row + 0.36], color=INK, lw=1.6, solid_capstyle="butt")
-        axes.axvline(0.5, color=_FAINT, lw=1, ls=(0, (3, 3)))
+        axes.axvline(0.5, color=FAINT, lw=1, ls=(0, (3, 3)))
         axes.set_yticks(range(len(order)), [f"{shorten(name)}  ({len(grouped[name])})" for name in order])
         axes.set_ylim(-0.7, len(order) - 0.3)
         axes.grid(axis="y", visible=False)
@@ -178,7 +178,7 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
                 for name, colour in palette.items()
             ]
             axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4)
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_comparison(
@@ -198,7 +198,7 @@ def draw_comparison(
     with matplotlib.rc_context(STYLE):
         figure, axes = _new(3.7, 3.6)
         low, high = float(pairs.min()) - 0.02, min(float(pairs.max()) + 0.02, 1.005)
-        axes.plot([low, high], [low, high], color=_FAINT, lw=1)
+        axes.plot([low, high], [low, high], color=FAINT, lw=1)
         axes.scatter(pairs[:, 0], pairs[:, 1], s=16, color=COLOURS[0], alpha=0.7, lw=0)
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
@@ -207,7 +207,7 @@ def draw_comparison(
         axes.set_ylabel(f"AUROC, {shorten(first[0])}")
         above = int((pairs[:, 1] > pairs[:, 0]).sum())
         axes.set_title(f"higher in {above} of {len(pairs)} experiments", fontsize=10, color=INK, loc="left")
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
@@ -227,7 +227,7 @@ def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
                 axes.scatter(value, row, s=42, color=ROLE_COLOURS.get(role, COLOURS[2]), zorder=2, lw=0)
         names = [f"{score.role}: {score.factor} {shorten(score.value)}" for score in known]
         axes.set_yticks(range(len(known)), names)
-        axes.axvline(0.5, color=_FAINT, lw=1, ls=(0, (3, 3)))
+        axes.axvline(0.5, color=FAINT, lw=1, ls=(0, (3, 3)))
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("AUROC of a linear probe on test windows")
         handles = [
@@ -237,7 +237,7 @@ def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
             for role in known[0].auroc
         ]
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_independence(measures: Sequence[Measure]) -> str | None:
@@ -250,7 +250,7 @@ def draw_independence(measures: Sequence[Measure]) -> str | None:
         rows = np.arange(len(known))[::-1]
         for shift, colour, label, estimates in (
             (0.13, COLOURS[1], "measured", [one.value for one in known]),
-            (-0.13, _FAINT, "windows of one subspace shuffled", [one.null for one in known]),
+            (-0.13, FAINT, "windows of one subspace shuffled", [one.null for one in known]),
         ):
             axes.hlines(
                 rows + shift,
@@ -267,7 +267,7 @@ def draw_independence(measures: Sequence[Measure]) -> str | None:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("accuracy, R2 or correlation (95 %)")
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_label_shares(shares: NDArray[np.float64]) -> str:
@@ -286,7 +286,7 @@ def draw_label_shares(shares: NDArray[np.float64]) -> str:
         axes.set_xlabel("labelled training windows (%)")
         axes.set_ylabel("experiments")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def shorten(name: str) -> str:
@@ -322,7 +322,7 @@ def _spread(n: int) -> NDArray[np.float64]:
     return np.zeros(1) if n == 1 else 0.26 * np.sin(2.4 * np.arange(n))
 
 
-def _to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
     """Write a figure as an svg element that fits into a page: no prolog, no fixed size, no date."""
     text = io.StringIO()
     with warnings.catch_warnings():

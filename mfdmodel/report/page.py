@@ -13,10 +13,13 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from mfdmodel.analyses.embedding import N_PERMUTATIONS, Clustering
 from mfdmodel.analyses.independence.result import Independence
 from mfdmodel.analyses.truth.probes import ProbeScore, ProbeSummary, summarise
 from mfdmodel.evaluate.scores import Evaluation
 from mfdmodel.report.content import RunContent
+from mfdmodel.report.embedding import RunEmbedding
+from mfdmodel.report.embedding_figure import draw_embedding
 from mfdmodel.report.figures import (
     draw_comparison,
     draw_dependence,
@@ -47,6 +50,7 @@ def render_page(
     others: Sequence[RunContent] = (),
     probes: Sequence[ProbeScore] = (),
     measured: Independence | None = None,
+    embedding: RunEmbedding | None = None,
 ) -> str:
     """Write the page.
 
@@ -62,6 +66,8 @@ def render_page(
         Of planted truths, where they are known.
     measured
         How independent the run's subspaces are, where that is known.
+    embedding
+        Of the run's experiments by their weights, where it was computed.
     """
     runs = (run, *others)
     names = _distinct_names(runs)
@@ -98,6 +104,10 @@ def render_page(
         measured=measured,
         measured_figure=_figure(draw_independence(measured.found.measures)) if measured else None,
         measured_verdict=_dependence_verdict(measured) if measured else "",
+        embedding=embedding,
+        embedding_figures=_embedding_figures(embedding),
+        clusterings=_clusterings(embedding),
+        n_permutations=N_PERMUTATIONS,
         losses=_figure(draw_losses(curves)),
         dependence_figure=_figure(draw_dependence(curves, widths)),
         scores_figure=_figure(draw_scores_by_group(scores, rows=rows, colours=colours)),
@@ -132,6 +142,28 @@ def _legal(value: object) -> object:
 def _figure(svg: str | None) -> Markup | None:
     """Mark a figure as safe: its writer has escaped the text in it."""
     return None if svg is None else Markup(svg)
+
+
+def _embedding_figures(embedding: RunEmbedding | None) -> list[tuple[Markup | None, str]]:
+    """Draw the experiments once a factor, with what is to be said below."""
+    if embedding is None:
+        return []
+    views = embedding.embedding.subspaces
+    return [
+        (
+            _figure(draw_embedding(views, values, factor=factor)),
+            f"Experiments by their weights, coloured by {factor}; where metadata agree, one lies on the other.",
+        )
+        for factor, values in embedding.colours.items()
+    ]
+
+
+def _clusterings(embedding: RunEmbedding | None) -> dict[str, dict[str, Clustering]]:
+    """Sort the measures of clustering by factor, then by subspace."""
+    rows: dict[str, dict[str, Clustering]] = {}
+    for one in embedding.embedding.clusterings if embedding else ():
+        rows.setdefault(one.factor, {})[one.role] = one
+    return rows
 
 
 def _distinct_names(runs: Sequence[RunContent]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
 from mfdmodel.report.content import read_measured, read_run
+from mfdmodel.report.embedding import read_embedding
 from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
@@ -68,7 +69,7 @@ def write_report(
     ------
     RunError
         If a folder is no run, was not evaluated, or the runs to compare were scored on other windows; or if the
-        independence was measured of another model.
+        independence was measured of another model, or the embedding is of an earlier one.
     SourceError
         If the truth does not belong to the store.
     """
@@ -97,8 +98,18 @@ def write_report(
         # what `mfdmodel truth` wrote of this model says more
         if not has_scores(run, split=split, epoch=content.evaluation.epoch):
             write_json(run / PROBES, {"split": split, "probes": [_probe_to_json(probe) for probe in probes]})
+    embedding = read_embedding(run)
+    if embedding is not None and embedding.epoch != content.best.epoch:
+        raise RunError(
+            run,
+            found=f"an embedding of the model of epoch {embedding.epoch + 1}",
+            expected=f"that of its best model, of epoch {content.best.epoch + 1}",
+            remedy=f"The run went on since; place its experiments again: mfdmodel embed {run}",
+        )
     page = run / PAGE
-    write_text(page, render_page(content, others=others, probes=probes, measured=measured))
+    write_text(
+        page, render_page(content, others=others, probes=probes, measured=measured, embedding=embedding)
+    )
     return page
 
 

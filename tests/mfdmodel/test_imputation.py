@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mfdmodel.analyses.imputation import MODEL, neighbours_of, score_imputation
-from mfdmodel.analyses.imputing import impute_run
+from mfdmodel.analyses.imputation.run import impute_run
+from mfdmodel.analyses.imputation.scores import MODEL, neighbours_of, score_imputation
 from mfdmodel.config_reading import override
 from mfdmodel.train.fit import train
 from mfdstore.errors import RunError

@@ -362,7 +362,9 @@ def test_train__that_diverges_later_keeps_the_model_of_before(
     fit(tiny_config(), planted, tmp_path / "run", max_minutes=0)
     monkeypatch.setattr(
         "mfdmodel.train.players.cross_entropy",
-        lambda logits, labels: torch.nn.functional.binary_cross_entropy_with_logits(logits, labels) * np.inf,
+        lambda logits, labels, weights: (
+            torch.nn.functional.binary_cross_entropy_with_logits(logits, labels) * np.inf
+        ),
     )
     with pytest.raises(RunError, match=r"loss nan.* in epoch 2.*model of epoch 1 is kept"):
         fit(None, planted, tmp_path / "run", resume=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mfdmodel.analyses.imputation import NEIGHBOURS, ImputationScore, Imputed, score_imputation
+from mfdmodel.analyses.imputation.scores import NEIGHBOURS, ImputationScore, Imputed, score_imputation
 from mfdmodel.checkpoint.models import load_model
 from mfdmodel.checkpoint.states import write_json, write_text
 from mfdmodel.devices import choose_device, computing_on

@@ -1,0 +1,338 @@
+r"""Does the biological part of predictions agree better between two laboratories than the combined one: real pairs.
+
+    python benchmarks/replicates.py --store chr22.zarr --run mfd_seed0 --run mfd_seed1 --run linear_head \
+        --not-lab ENCODE-DREAM --out benchmarks/results/replicates_X_YYYYMM.md
+
+Runs are trained before (`mfdmodel train`); nothing is trained here. Runs of one kind and one price of dependence are
+seeds of one model: their scores are averaged by pair. All pairs of experiments of one target, biosample and assay by
+two laboratories are found in the store's metadata. --not-lab names values of `lab` that are no laboratory: ENCODE-DREAM
+processed reads of the same laboratories again, so that agreement with it may be agreement with oneself. --probes fits
+linear probes of the features besides, on training windows: what the features know, whatever the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from machine import describe_machine
+from numpy.typing import NDArray
+
+from mfdmodel.analyses.pair_probes import equal_widths, probe_pairs
+from mfdmodel.analyses.replicates import (
+    COMBINED,
+    Pair,
+    PairScores,
+    find_pairs,
+    parts_of,
+    score_pairs,
+    target_values,
+)
+from mfdmodel.checkpoint.models import load_model
+from mfdmodel.devices import choose_device, computing_on
+from mfdmodel.evaluate.run import open_store_of
+from mfdmodel.features import experiment_weights, latent_features
+from mfdmodel.resampling import Comparison, Estimate, compare, draw_blocks, estimate
+from mfdmodel.splits import check_apart
+from mfdstore.errors import ConfigError, MfdError
+from mfdstore.store import Store
+
+SAID = {
+    "correlation": "correlation of the two predictions over windows",
+    "contrast": "that, less the correlation with other targets of the same laboratory",
+    "retrieval": "share of the other laboratory's other targets that agree less than the partner (0.5 is chance)",
+    "transfer": "AUROC of one laboratory's prediction on the other's labels",
+    "own": "AUROC on the own labels",
+    "difference": "AUROC of the predictions' difference, peaks of the one alone against those of the other alone",
+    "cosine": "cosine of the weights",
+    "cosine_retrieval": "share of the other laboratory's other targets whose weights are less alike than the partner's",
+}
+
+PROBES = {
+    "probe_transfer": "AUROC of a probe of the features, fitted to one laboratory's labels, on the other's",
+    "probe_own": "AUROC of such a probe on the own labels",
+    "probe_difference": "AUROC of a probe that tells peaks of the one alone from those of the other alone",
+}
+MOST_PROBED = 20_000
+"""Training windows that probes are fitted on; evenly taken where there are more."""
+BY_CONSTRUCTION = ("correlation", "contrast", "retrieval", "difference", "cosine", "cosine_retrieval")
+"""What equal weights decide, in whole or (contrast) in part."""
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """Scores of one run's pairs, by part; `model` is what it shares with runs of other seeds."""
+
+    name: str
+    model: str
+    seed: int
+    valid_loss: float
+    parts: dict[str, tuple[PairScores, ...]]
+
+
+def blocks_of(store: Store, rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Number the blocks of so many bp that windows begin in, from 0."""
+    place = np.stack([store.windows.chrom[rows].astype(np.int64), store.windows.start[rows] // size])
+    return np.unique(place, axis=1, return_inverse=True)[1].ravel()
+
+
+def score_run(
+    run: Path, options: argparse.Namespace, rows: NDArray[np.int64], blocks: NDArray[np.int64]
+) -> RunScores:
+    trained = load_model(run)
+    config = trained.description.config
+    store = open_store_of(run, trained.description, options.store, split=options.split)
+    check_apart(store, config.data)
+    fitted = store.windows.rows("train") if options.probes else rows[:0]
+    fitted = (
+        fitted[np.unique(np.linspace(0, len(fitted) - 1, MOST_PROBED).astype(np.int64))]
+        if len(fitted)
+        else fitted
+    )
+    every = np.concatenate([rows, fitted])
+    device = choose_device(options.device)
+    with computing_on(device, options.threads):
+        of_all = latent_features(
+            trained.model, store=store, rows=every, positions=config.data.positions, device=device
+        )
+    features = {role: values[: len(rows)] for role, values in of_all.items()}
+    factors = trained.description.factors
+    pairs = find_pairs(factors, not_labs=options.not_lab)
+    all_labels = np.stack([store.labels_of(index)[every] for index in range(store.n_experiments)], axis=1)
+    labels = all_labels[: len(rows)]
+    draws = draw_blocks(int(blocks.max()) + 1, options.draws, seed=options.seed)
+    scores = {
+        name: score_pairs(part, labels, pairs, factors=factors, blocks=blocks, draws=draws)
+        for name, part in parts_of(features, experiment_weights(trained.model)).items()
+    }
+    if options.probes:
+        chosen = {role: of_all[role][:, columns] for role, columns in equal_widths(of_all).items()}
+        chosen = (chosen if len(chosen) > 1 else {}) | {COMBINED: np.concatenate(list(of_all.values()), 1)}
+        for name, values in chosen.items():
+            probed = probe_pairs(
+                [(pair.first, pair.second) for pair in pairs],
+                train=(values[len(rows) :], all_labels[len(rows) :]),
+                test=(values[: len(rows)], labels),
+                blocks=blocks,
+                draws=draws,
+            )
+            scores[name] = tuple(
+                replace(one, values={**one.values, **{key: found[index] for key, found in probed.items()}})
+                for index, one in enumerate(scores[name])
+            )
+    kind = config.model.kind
+    model = f"mfd, λ = {config.model.penalty.lambda_indep:g}" if kind == "mfd" else kind
+    return RunScores(run.resolve().name, model, config.training.seed, trained.valid_loss, scores)
+
+
+def pooled(runs: list[RunScores], part: str, measure: str) -> NDArray[np.float64]:
+    """Average a measure over runs: of each target, by draw."""
+    return np.mean([target_values(run.parts[part], measure) for run in runs], axis=0)
+
+
+def interval(value: Estimate) -> str:
+    return f"{number(value.mean)} ({number(value.both[0])} to {number(value.both[1])})"
+
+
+def compared(value: Comparison) -> str:
+    difference = value.difference
+    spans = " | ".join(
+        f"{number(low)} to {number(high)}"
+        for low, high in (difference.windows, difference.groups, difference.both)
+    )
+    counts = f"{value.n_higher}, {value.n_lower} of {difference.n_groups}"
+    p_value = "< 0.001" if value.p_value < 0.001 else number(value.p_value)
+    return f"{difference.mean:+.4f} | {spans} | {counts} | {p_value}"
+
+
+def number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def tables(models: dict[str, list[RunScores]]) -> list[str]:
+    lines = []
+    measures = tuple(next(iter(models.values()))[0].parts[COMBINED][0].values)
+    for model, runs in models.items():
+        parts = list(runs[0].parts)
+        lines += [
+            f"## {model} ({len(runs)} run{'s' * (len(runs) > 1)}: {', '.join(run.name for run in runs)})",
+            "",
+            f"| measure | {' | '.join(parts)} |",
+            f"|---|{'---:|' * len(parts)}",
+        ]
+        for measure in measures:
+            values = [interval(estimate(pooled(runs, part, measure))) for part in parts]
+            lines.append(f"| {(SAID | PROBES)[measure]} | {' | '.join(values)} |")
+        lines.append("")
+        roles = [part for part in parts if part != COMBINED]
+        for one, other in [(role, COMBINED) for role in roles] + list(combinations(roles, 2)):
+            lines += comparison_table(
+                f"{one} less {other}",
+                all(scores.equal_weights for scores in runs[0].parts[one]),
+                {measure: (pooled(runs, one, measure), pooled(runs, other, measure)) for measure in measures},
+            )
+    if len(models) > 1:
+        lines += ["## Models beside each other", ""]
+        first, *others = models
+        for part in models[first][0].parts:
+            for other in others:
+                lines += comparison_table(
+                    f"{part} of {first} less combined of {other}",
+                    all(one.equal_weights for one in models[first][0].parts[part]),
+                    {
+                        measure: (
+                            pooled(models[first], part, measure),
+                            pooled(models[other], COMBINED, measure),
+                        )
+                        for measure in measures
+                    },
+                )
+    return lines
+
+
+def comparison_table(
+    title: str, forced: bool, values: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+) -> list[str]:
+    """Lay out comparisons; where weights are equal by metadata, what follows from that alone is marked."""
+    marks = dict.fromkeys(BY_CONSTRUCTION, " (by construction)") if forced else {}
+    return [
+        f"| {title} | mean | over windows | over targets | over both | targets higher, lower | p |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {measure}{marks.get(measure, '')} | {compared(compare(*pair))} |"
+            for measure, pair in values.items()
+        ),
+        "",
+    ]
+
+
+def run_table(models: dict[str, list[RunScores]]) -> list[str]:
+    """List the runs, with what tells seeds apart."""
+    lines = ["| run | model | seed | validation loss | transfer, by part |", "|---|---|---:|---:|---|"]
+    for run in (run for runs in models.values() for run in runs):
+        transfer = ", ".join(
+            f"{part} {number(estimate(target_values(scores, 'transfer')).mean)}"
+            for part, scores in run.parts.items()
+        )
+        lines.append(f"| {run.name} | {run.model} | {run.seed} | {run.valid_loss:.5f} | {transfer} |")
+    return [*lines, ""]
+
+
+def pair_table(runs: list[RunScores], experiments: tuple[str, ...]) -> list[str]:
+    """List the pairs of the first model: means over its runs, over all windows."""
+    parts = list(runs[0].parts)
+    lines = [
+        f"Pairs of {runs[0].model}, means over its runs. Other: experiments of other targets in these laboratories and "
+        "the biosample.",
+        "",
+        "| target | biosample | laboratories | experiments | other | "
+        f"{' | '.join(f'{measure}, {part}' for measure in ('transfer', 'retrieval') for part in parts)} | "
+        "equal weights |",
+        f"|---|---|---|---|---:|{'---:|' * (2 * len(parts))}---|",
+    ]
+    for index, one in enumerate(runs[0].parts[COMBINED]):
+        pair: Pair = one.pair
+        values = [
+            number(float(np.mean([run.parts[part][index].values[measure][0] for run in runs])))
+            for measure in ("transfer", "retrieval")
+            for part in parts
+        ]
+        equal = [part for part in parts if runs[0].parts[part][index].equal_weights]
+        cells = (
+            pair.target,
+            pair.biosample,
+            " and ".join(pair.labs),
+            f"{experiments[pair.first]}, {experiments[pair.second]}",
+            str(one.n_candidates),
+            *values,
+            ", ".join(equal) or "none",
+        )
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return [*lines, ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument(
+        "--run", type=Path, action="append", required=True, help="trained run; may be repeated"
+    )
+    parser.add_argument("--not-lab", action="append", default=[], help="value of lab that is no laboratory")
+    parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
+    parser.add_argument("--block", type=int, default=100_000, help="bp of a block of windows")
+    parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "--probes", action="store_true", help="fit linear probes of the features too; minutes a run"
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    options = parser.parse_args()
+    try:
+        text = report(options)
+    except MfdError as error:
+        sys.exit(f"Error: {error}")
+    options.out.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def report(options: argparse.Namespace) -> str:
+    store = Store(options.store)
+    rows = store.windows.rows(options.split)
+    pairs = find_pairs(store.factors, not_labs=options.not_lab)
+    if not pairs or not len(rows):
+        raise ConfigError(
+            options.store,
+            found=f"{len(pairs)} pairs of laboratories and {len(rows)} windows in split {options.split}",
+            expected="both",
+            remedy="Use a store of experiments that two laboratories did, with a held-out split.",
+        )
+    blocks = blocks_of(store, rows, options.block)
+    models: dict[str, list[RunScores]] = {}
+    for run in options.run:
+        scores = score_run(run, options, rows, blocks)
+        models.setdefault(scores.model, []).append(scores)
+    n_equal = {
+        name: sum(one.equal_weights for one in scores)
+        for name, scores in next(iter(models.values()))[0].parts.items()
+    }
+    left_out = f" Not counted as a laboratory: {', '.join(options.not_lab)}." if options.not_lab else ""
+    n_targets = len({pair.target for pair in pairs})
+    lines = [
+        "# Two laboratories, one target: does the biological part agree better",
+        "",
+        *describe_machine("torch", "numpy", "scipy"),
+        f"{len(pairs)} pairs of experiments, {n_targets} targets, {len(rows):,} windows of split {options.split} in "
+        f"{int(blocks.max()) + 1} blocks of {options.block:,} bp.{left_out} Logits are means of both strands, "
+        "without bias.",
+        "Pairs are averaged by target, directions by pair, runs by model. Intervals are the middle 95 % of "
+        f"{options.draws:,} draws: of blocks of windows, of targets, or (unless said) of both. p: signs of the "
+        "targets' differences flipped, two-sided, not corrected for the number of measures.",
+        "Of these pairs, weights are equal by metadata alone in "
+        + ", ".join(f"{n} ({name})" for name, n in n_equal.items())
+        + ": their correlation, retrieval and cosine are 1, and their difference says nothing, whatever was learnt.",
+        *(
+            [
+                f"Probes are logistic regressions on at most {MOST_PROBED:,} training windows, subspaces at the width "
+                "of the narrowest, combined of all features.",
+            ]
+            if options.probes
+            else []
+        ),
+        "",
+        *run_table(models),
+        *tables(models),
+        *pair_table(next(iter(models.values())), store.experiments),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
