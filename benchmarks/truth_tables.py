@@ -199,7 +199,7 @@ def reading(grid: Grid) -> list[str]:
     ]
     if min(one["n"] for one in known.values()) < 2:
         lines.append(
-            "A strength has one seed only: no interval, so the claim cannot hold there by definition."
+            "A strength has one seed only: without an interval the claim is counted as failing there."
         )
     if held:
         lines.append(f"With it the claim holds at strength {_list(held)}.")
