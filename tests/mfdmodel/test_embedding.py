@@ -31,7 +31,7 @@ from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.features import experiment_weights, latent_features
 from mfdmodel.model import build_model
 from mfdmodel.report.embedding import EMBEDDING, TABLE, embed_run, read_embedding, to_json
-from mfdmodel.report.figures import draw_embedding
+from mfdmodel.report.embedding_figure import draw_embedding
 from mfdmodel.report.write import write_report
 from mfdmodel.train.fit import train
 from mfdstore.errors import ConfigError, RunError, StoreError

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from mfdmodel.analyses.truth.attributing import sites_in_windows
 from mfdmodel.analyses.truth.blocks import Estimate, draw_counts, stretches, weighted_auroc
 from mfdmodel.analyses.truth.overlap import SitesInWindows, average_hits, find_hits, integrated_gradients
 from mfdmodel.analyses.truth.recovery import feature_sets, recover, without_covariate
-from mfdmodel.analyses.truth.run import TruthSettings, gc_content, score_run, sites_in_windows
+from mfdmodel.analyses.truth.run import TruthSettings, gc_content, score_run
 from mfdmodel.analyses.truth.scores import PROBES
 from mfdmodel.analyses.truth.transfer import predict_by_neighbours, predict_by_weights, weights_from_metadata
 from mfdmodel.checkpoint.models import load_model

@@ -2,6 +2,6 @@
 
     blocks (intervals) ──> probes, overlap, transfer ──> scores ──> run: RUN/evaluation/truth.json
 
-`probes` reads truths from features, `overlap` looks where attributions lie, `transfer` predicts experiments that
-training did not see; `run` does all three for a run's folder.
+`probes` and `recovery` read truths from features, `overlap` looks where attributions (`attributing`) lie, `transfer`
+predicts experiments that training did not see (`unseen`); `run` does all three for a run's folder.
 """
