@@ -17,8 +17,8 @@ from cli.console import explained, log_to_stderr, out, progress_bars
 if TYPE_CHECKING:
     from mfdmodel.analyses.independence.associations import Association, Link
     from mfdmodel.analyses.independence.logits import Shares
-    from mfdmodel.analyses.independence.resampling import Estimate
     from mfdmodel.analyses.independence.result import Independence
+    from mfdmodel.intervals import Interval
 
 _MOST_ASSOCIATIONS = 20
 
@@ -191,7 +191,7 @@ def _link(link: Link | None) -> str:
     return f"{link.name or f'number {link.feature}'}: {link.correlation:+.2f}"
 
 
-def _interval(estimate: Estimate, *, percent: bool = False) -> str:
+def _interval(estimate: Interval, *, percent: bool = False) -> str:
     if math.isnan(estimate.value):
         return "-"
     if percent:

@@ -16,8 +16,8 @@ from cli.console import explained, log_to_stderr, out, progress_bars
 from cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
-    from mfdmodel.analyses.truth.blocks import Estimate
     from mfdmodel.analyses.truth.scores import TruthScores
+    from mfdmodel.intervals import Interval
 
 _COMPUTING, _SIZES = "Computing", "Sizes"
 
@@ -183,7 +183,7 @@ def _tables(scores: TruthScores) -> list[Table]:
     return tables
 
 
-def _transfer_table(auroc: Mapping[str, Estimate], n_experiments: int) -> Table:
+def _transfer_table(auroc: Mapping[str, Interval], n_experiments: int) -> Table:
     table = Table(
         title=f"{n_experiments} unseen experiments, mean AUROC of their predictions", title_justify="left"
     )
@@ -197,7 +197,7 @@ def _transfer_table(auroc: Mapping[str, Estimate], n_experiments: int) -> Table:
     return table
 
 
-def _say(estimate: Estimate) -> str:
+def _say(estimate: Interval) -> str:
     if math.isnan(estimate.value):
         return "-"
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

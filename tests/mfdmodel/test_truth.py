@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from mfdmodel.analyses.truth.attributing import sites_in_windows
-from mfdmodel.analyses.truth.blocks import Estimate, draw_counts, stretches, weighted_auroc
+from mfdmodel.analyses.truth.blocks import draw_counts, stretches, weighted_auroc
 from mfdmodel.analyses.truth.overlap import SitesInWindows, average_hits, find_hits, integrated_gradients
 from mfdmodel.analyses.truth.recovery import feature_sets, recover, without_covariate
 from mfdmodel.analyses.truth.run import TruthSettings, gc_content, score_run
@@ -23,6 +23,7 @@ from mfdmodel.checkpoint.models import load_model
 from mfdmodel.config_reading import override
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.features import latent_features
+from mfdmodel.intervals import interval
 from mfdmodel.model import build_model
 from mfdmodel.report.write import write_report
 from mfdmodel.train.fit import train
@@ -70,7 +71,7 @@ def test_intervals__hold_the_truth_about_as_often_as_they_say() -> None:
         scores = rng.normal(size=400) + labels
         counts = draw_counts(np.arange(400) // 4, n_draws=200, rng=rng)
         draws = weighted_auroc(scores, labels, counts)
-        estimate = Estimate.of(roc_auc_score(labels, scores), draws)
+        estimate = interval(roc_auc_score(labels, scores), draws)
         # of two normal distributions a deviation apart
         held += estimate.low <= 0.7602 <= estimate.high
     assert 175 <= held <= 198

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.independence.resampling import Estimate, Resampler, estimate
+from mfdmodel.analyses.independence.resampling import Resampler, estimate
+from mfdmodel.intervals import Interval
 
 _ROLES: Final = ("biological", "technical")
 _AT_ONCE: Final = 256
@@ -32,9 +33,9 @@ class Shares:
         Twice the covariance of both, over the variance of the logit; below 0 where one takes back what the other says.
     """
 
-    biological: Estimate
-    technical: Estimate
-    covariance: Estimate
+    biological: Interval
+    technical: Interval
+    covariance: Interval
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from mfdmodel.analyses.independence.components import correlate_canonical, corre
 from mfdmodel.analyses.independence.pairing import discriminate, grow_forest
 from mfdmodel.analyses.independence.parts import Parts
 from mfdmodel.analyses.independence.prediction import predict_by_line, predict_by_perceptron
-from mfdmodel.analyses.independence.resampling import Estimate, Resampler, pool
+from mfdmodel.analyses.independence.resampling import Resampler, pool
 from mfdmodel.analyses.independence.subspaces import Subspace, make_subspace
+from mfdmodel.intervals import Interval
 
 N_SHUFFLES: Final = 5
 """Shuffles of the windows of one subspace, for the null."""
@@ -44,8 +45,8 @@ class Measure:
     name: str
     title: str
     chance: float
-    value: Estimate
-    null: Estimate
+    value: Interval
+    null: Interval
 
     @property
     def dependent(self) -> bool:

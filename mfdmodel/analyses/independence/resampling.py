@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdmodel.intervals import LEVEL, Interval
+
 N_RESAMPLES: Final = 1000
 """Draws of as many blocks as there are, with replacement."""
-
-CONFIDENCE: Final = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval of 95 % confidence.
-
-    Parameters
-    ----------
-    value
-        As measured.
-    low, high
-        Ends of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 class Resampler:
@@ -95,7 +77,7 @@ class Resampler:
             return np.asarray(np.where(variances > 0, covariance / np.sqrt(variances), np.nan))
 
 
-def estimate(draws: NDArray[np.float64]) -> Estimate:
+def estimate(draws: NDArray[np.float64]) -> Interval:
     """Give what was measured its interval.
 
     Parameters
@@ -106,7 +88,7 @@ def estimate(draws: NDArray[np.float64]) -> Estimate:
     return pool([draws])
 
 
-def pool(runs: Sequence[NDArray[np.float64]]) -> Estimate:
+def pool(runs: Sequence[NDArray[np.float64]]) -> Interval:
     """Give the mean of repetitions an interval that holds what the repetitions and the draws vary by.
 
     Parameters
@@ -122,6 +104,6 @@ def pool(runs: Sequence[NDArray[np.float64]]) -> Estimate:
     drawn = np.concatenate([draws[1:] for draws in runs])
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or not len(drawn):
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(value, float(low), float(high))
+        return Interval(float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))

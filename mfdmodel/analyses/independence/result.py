@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from mfdmodel.analyses.independence.associations import Association
 from mfdmodel.analyses.independence.logits import ExperimentShares, Shares
 from mfdmodel.analyses.independence.measures import FeatureScore, Measure, Measures
-from mfdmodel.analyses.independence.resampling import CONFIDENCE, N_RESAMPLES, Estimate
+from mfdmodel.analyses.independence.resampling import N_RESAMPLES
 from mfdmodel.checkpoint.states import damaged, read_json, write_json, write_text
+from mfdmodel.intervals import LEVEL, Interval
 
 FOLDER: Final = "evaluation"
 """Within the folder of a run."""
@@ -85,7 +86,7 @@ def to_json(result: Independence) -> dict[str, Any]:
         "features averaged over both strands; everything is fitted on one part of the windows and scored on another "
         "that shares no base with it"
     )
-    content["intervals"] = f"{CONFIDENCE:.0%}, {N_RESAMPLES} draws of blocks of neighbouring windows"
+    content["intervals"] = f"{LEVEL:.0%}, {N_RESAMPLES} draws of blocks of neighbouring windows"
     content["null"] = f"{result.n_shuffles} shuffles of the technical subspace's windows"
     return content
 
@@ -164,7 +165,7 @@ def _association_table(associations: Sequence[Association]) -> str:
     )
 
 
-def _ends(estimate: Estimate) -> tuple[float, float, float]:
+def _ends(estimate: Interval) -> tuple[float, float, float]:
     return estimate.value, estimate.low, estimate.high
 
 

@@ -5,7 +5,6 @@ A stretch is drawn with replacement as a whole; a draw is the number of times th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,33 +14,6 @@ from mfdstore.windows import WindowTable
 
 STRETCH: Final = 20_000
 """Of chromosome, in bp: what is drawn at once."""
-LEVEL: Final = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A score and its interval of 95 %; NaN where there is none.
-
-    Parameters
-    ----------
-    value
-        On all windows.
-    low, high
-        Quantiles over draws.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, value: float, draws: NDArray[np.float64]) -> Estimate:
-        """Take the interval from draws, shape ``(draw,)``; those without a score (NaN) do not count."""
-        known = draws[~np.isnan(draws)]
-        if np.isnan(value) or not len(known):
-            return cls(value, float("nan"), float("nan"))
-        low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return cls(value, float(low), float(high))
 
 
 def stretches(windows: WindowTable, rows: NDArray[np.int64], length: int = STRETCH) -> NDArray[np.int64]:

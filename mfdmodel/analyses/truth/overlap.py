@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfdmodel.analyses.truth.blocks import Estimate
 from mfdmodel.analyses.truth.recovery import COMBINED
+from mfdmodel.intervals import Interval, interval
 from mfdmodel.model import SequenceModel
 
 
@@ -63,9 +63,9 @@ class Overlap:
     factor: str
     value: str | None
     n_windows: int
-    precision: dict[str, Estimate]
-    recall: dict[str, Estimate]
-    technical: dict[str, Estimate]
+    precision: dict[str, Interval]
+    recall: dict[str, Interval]
+    technical: dict[str, Interval]
     chance: float
     technical_chance: float
 
@@ -209,7 +209,7 @@ def _overlap(
     key: tuple[str, str, str | None], n_windows: int, means: _Means, hits: Sequence[Hits]
 ) -> Overlap:
     precision, recall, technical = (
-        {name: Estimate.of(float(values[0]), values[1:]) for name, values in part.items()} for part in means
+        {name: interval(float(values[0]), values[1:]) for name, values in part.items()} for part in means
     )
     return Overlap(
         *key,

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.truth.blocks import Estimate, weighted_auroc
+from mfdmodel.analyses.truth.blocks import weighted_auroc
 from mfdmodel.analyses.truth.probes import N_DRAWS, fit_probe
+from mfdmodel.intervals import Interval, interval
 
 COMBINED: Final = "combined"
 """Name of the set of both subspaces, or of the one subspace of a model without metadata."""
@@ -64,10 +65,10 @@ class Recovery:
     n_train: int
     n_test: int
     n_truths: int
-    auroc: Mapping[str, Estimate]
-    whole: Mapping[str, Estimate]
-    lost: Mapping[str, Estimate]
-    whole_lost: Mapping[str, Estimate]
+    auroc: Mapping[str, Interval]
+    whole: Mapping[str, Interval]
+    lost: Mapping[str, Interval]
+    whole_lost: Mapping[str, Interval]
 
 
 def feature_sets(widths: Mapping[str, int], *, width: int | None = None, seed: int = 0) -> FeatureSets:
@@ -230,8 +231,8 @@ def _recovery(
     )
 
 
-def _estimates(scores: _Scores) -> dict[str, Estimate]:
-    return {name: Estimate.of(float(score[0]), score[1:]) for name, score in scores.items()}
+def _estimates(scores: _Scores) -> dict[str, Interval]:
+    return {name: interval(float(score[0]), score[1:]) for name, score in scores.items()}
 
 
 def _score(

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from mfdmodel.analyses.truth.blocks import LEVEL, STRETCH, Estimate
+from mfdmodel.analyses.truth.blocks import STRETCH
 from mfdmodel.analyses.truth.overlap import Overlap
 from mfdmodel.analyses.truth.recovery import Recovery
 from mfdmodel.analyses.truth.transfer import Transfer
 from mfdmodel.checkpoint.states import read_json, write_json
+from mfdmodel.intervals import LEVEL, Interval
 from mfdstore.errors import RunError
 
 PROBES: Final = Path("evaluation", "truth.json")
@@ -122,7 +123,7 @@ def has_scores(run: Path, *, split: str, epoch: int) -> bool:
 
 
 def _plain(node: object) -> Any:
-    if isinstance(node, Estimate):
+    if isinstance(node, Interval):
         return {"value": _number(node.value), "low": _number(node.low), "high": _number(node.high)}
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.truth.blocks import Estimate, weighted_auroc
+from mfdmodel.analyses.truth.blocks import weighted_auroc
 from mfdmodel.analyses.truth.recovery import COMBINED
+from mfdmodel.intervals import Interval, interval
 from mfdmodel.model import SequenceModel
 from mfdmodel.weights import SubspaceWeights
 from mfdstore.metadata import FactorTable
@@ -40,7 +41,7 @@ class Transfer:
     """
 
     experiments: tuple[str, ...]
-    auroc: dict[str, Estimate]
+    auroc: dict[str, Interval]
 
 
 def weights_from_metadata(
@@ -138,5 +139,5 @@ def score_transfer(
     for key, values in predictions.items():
         scores = [weighted_auroc(values[index], labels[index], counts) for index in both]
         mean = np.mean(scores, axis=0) if scores else np.full(len(counts), np.nan)
-        auroc[key] = Estimate.of(float(mean[0]), mean[1:])
+        auroc[key] = interval(float(mean[0]), mean[1:])
     return Transfer(tuple(experiments[index] for index in both), auroc)

@@ -5,30 +5,30 @@ from __future__ import annotations
 from mfdmodel.analyses.independence.associations import Association, Link
 from mfdmodel.analyses.independence.logits import ExperimentShares, Shares
 from mfdmodel.analyses.independence.measures import FeatureScore, Measure, Measures, Reduced
-from mfdmodel.analyses.independence.resampling import Estimate
 from mfdmodel.analyses.independence.result import Independence
+from mfdmodel.intervals import Interval
 
-NONE = Estimate(0.0, -0.01, 0.01)
-NAN = Estimate(float("nan"), float("nan"), float("nan"))
+NONE = Interval(0.0, -0.01, 0.01)
+NAN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 def outcome(*, epoch: int = 0, value: str = "CTCF", nonlinear: float = 0.3) -> Independence:
     """Nothing linear; the perceptron predicts technical features by `nonlinear`; the last measure has no number."""
     measures = (
         Measure(
-            "discriminator", "a perceptron tells", 0.5, Estimate(0.5, 0.48, 0.52), Estimate(0.5, 0.48, 0.52)
+            "discriminator", "a perceptron tells", 0.5, Interval(0.5, 0.48, 0.52), Interval(0.5, 0.48, 0.52)
         ),
         Measure(
             "r2_technical_perceptron",
             "a perceptron predicts",
             0.0,
-            Estimate(nonlinear, nonlinear - 0.02, nonlinear + 0.02),
+            Interval(nonlinear, nonlinear - 0.02, nonlinear + 0.02),
             NONE,
         ),
         Measure("r2_technical_line", "a straight line predicts", 0.0, NONE, NONE),
         Measure("canonical_first", "canonical correlation, first pair", 0.0, NAN, NAN),
     )
-    shares = Shares(Estimate(0.7, 0.6, 0.8), Estimate(0.2, 0.1, 0.3), Estimate(0.1, 0.05, 0.15))
+    shares = Shares(Interval(0.7, 0.6, 0.8), Interval(0.2, 0.1, 0.3), Interval(0.1, 0.05, 0.15))
     return Independence(
         split="test",
         n_windows=1234,

@@ -17,8 +17,9 @@ from mfdmodel.analyses.independence.components import correlate_canonical, corre
 from mfdmodel.analyses.independence.measures import Measure, Measures, measure_independence
 from mfdmodel.analyses.independence.pairing import discriminate, grow_forest
 from mfdmodel.analyses.independence.prediction import predict_by_line, predict_by_perceptron
-from mfdmodel.analyses.independence.resampling import Estimate, Resampler, estimate
+from mfdmodel.analyses.independence.resampling import Resampler, estimate
 from mfdmodel.analyses.independence.subspaces import make_subspace
+from mfdmodel.intervals import Interval
 from tests.mfdmodel.independence.latents import neighbours, planted_pair
 
 N = 2400
@@ -110,9 +111,9 @@ def test_measure_independence__leaves_constant_features_out_and_refuses_dead_sub
 
 
 def test_dependent__asks_for_intervals_apart() -> None:
-    measure = Measure("x", "x", 0.5, Estimate(0.56, 0.53, 0.6), Estimate(0.5, 0.48, 0.52))
+    measure = Measure("x", "x", 0.5, Interval(0.56, 0.53, 0.6), Interval(0.5, 0.48, 0.52))
     assert measure.dependent
-    assert not replace(measure, null=Estimate(0.5, 0.48, 0.54)).dependent
+    assert not replace(measure, null=Interval(0.5, 0.48, 0.54)).dependent
 
 
 def test_make_subspace__is_scaled_and_reduced_as_scikit_learn_does() -> None:
