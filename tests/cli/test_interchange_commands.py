@@ -302,7 +302,7 @@ def test_export__prints_what_it_wrote(store: Path, tmp_path: Path, format: str) 
         (["--format", "bed", "--chroms", "chr5"], "chromosome 'chr5': found no such sequence"),
         (["--format", "bed", "--chroms", "chr8", "--split", "train"], "found no window of train on chr8"),
         (["--format", "bed", "--experiments", "ENCFF"], "--experiments: found 1 that the store does not have: 'ENCFF'"),
-        (["--format", "bed", "--where", "target"], "expected a factor and a value, such as target=CTCF"),
+        (["--format", "bed", "--where", "target"], "expected FACTOR=VALUE, such as target=CTCF"),
         (["--format", "bed", "--where", "colour=red"], "found factor 'colour', which the store does not have"),
         (["--format", "bed", "--where", "target=ctcf"], "found no experiment with target 'ctcf'; expected Accessible DNA, CTCF"),
         (["--format", "bed", "--where", "target=CTCF", "--experiments", ACCESSIONS[2]], "found no experiment that has all of target=CTCF"),
