@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 settings.register_profile("mfd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mfd")
+
+# a shell that begins tests in the background has them ignore Ctrl-C, and so would the programs that they interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
