@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import explained, log_to_stderr, out, progress_bars
-from cli.model_options import Device, EvaluatedSplit, RunPath, Threads, Verbose
+from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
 from cli.options import AsJson, print_json
 from mfdstore.display import plain
 
@@ -47,10 +47,7 @@ def embed(
     split: Annotated[
         EvaluatedSplit, typer.Option(help="Windows that the features are computed of.")
     ] = EvaluatedSplit.test,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="S", help="Store to read, if not the one of the training; same experiments."),
-    ] = None,
+    store: StoreOfRun = None,
     seed: Annotated[int, typer.Option(min=0, help="Of permutations and UMAP.")] = 0,
     as_json: AsJson = False,
     device: Device = "auto",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from cli.console import explained, log_to_stderr, out, progress_bars
 from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
+from cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
     from mfdmodel.analyses.imputation.scores import ImputationScore
@@ -28,9 +28,7 @@ def impute(
     split: Annotated[EvaluatedSplit, typer.Option(help="Windows to score.")] = EvaluatedSplit.test,
     store: StoreOfRun = None,
     seed: Annotated[int, typer.Option(help="Of the confidence intervals.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all scores as JSON instead of a table.")
-    ] = False,
+    as_json: AsJson = False,
     device: Device = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
@@ -59,7 +57,7 @@ def impute(
                 on_progress=on_progress,
             )
         if as_json:
-            typer.echo(json.dumps(imputation_to_json(score), indent=1, ensure_ascii=False))
+            print_json(imputation_to_json(score))
             return
         out.print(_mean_table(score))
         out.print(_experiment_table(score))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import explained, log_to_stderr, out, progress_bars
+from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
+from cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
     from mfdmodel.analyses.independence.associations import Association, Link
@@ -23,54 +22,26 @@ if TYPE_CHECKING:
 _MOST_ASSOCIATIONS = 20
 
 
-class MeasuredSplit(StrEnum):
-    """Splits whose windows can be read."""
-
-    train = "train"
-    valid = "valid"
-    test = "test"
-
-
 def add_independence(app: typer.Typer) -> None:
     """Give the app the command of this module."""
     app.command()(independence)
 
 
 def independence(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as given to train --out.")],
+    run: RunPath,
     split: Annotated[
-        MeasuredSplit,
+        EvaluatedSplit,
         typer.Option(help="Windows to read; those of train were seen in training."),
-    ] = MeasuredSplit.test,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="S", help="Store to read, if not the one of the training; same experiments."),
-    ] = None,
+    ] = EvaluatedSplit.test,
+    store: StoreOfRun = None,
     windows: Annotated[
         int, typer.Option(min=1, help="Windows to read at most, evenly taken from the split.")
     ] = 10_000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of tables.")
-    ] = False,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Where to compute the features: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
-            rich_help_panel="Computing",
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Processor threads for torch and for the forest. Default: torch's own choice, and all.",
-            rich_help_panel="Computing",
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel="Computing")
-    ] = False,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    verbose: Verbose = False,
 ) -> None:
     """Measure how much the biological and the technical features of a run tell of each other.
 
@@ -98,7 +69,7 @@ def independence(
                 on_progress=on_progress,
             )
         if as_json:
-            typer.echo(json.dumps(to_json(result), indent=1, ensure_ascii=False))
+            print_json(to_json(result))
             return
         out.print(_measure_table(result))
         out.print(_reduced(result), markup=False, highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from cli.console import explained, log_to_stderr, out, progress_bars
 from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
+from cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
     from mfdmodel.evaluate.scores import Evaluation
@@ -28,9 +28,7 @@ def evaluate(
     run: RunPath,
     split: Annotated[EvaluatedSplit, typer.Option(help="Windows to score.")] = EvaluatedSplit.test,
     store: StoreOfRun = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all scores as JSON instead of a table.")
-    ] = False,
+    as_json: AsJson = False,
     device: Device = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
@@ -53,7 +51,7 @@ def evaluate(
                 run, split=split.value, store=store, device=device, threads=threads, on_progress=on_progress
             )
         if as_json:
-            typer.echo(json.dumps(to_json(evaluation), indent=1, ensure_ascii=False))
+            print_json(to_json(evaluation))
             return
         out.print(_score_table(evaluation))
 

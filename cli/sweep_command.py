@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from cli.console import err, explained, log_to_stderr, out, progress_bars
 from cli.model_options import Device, EvaluatedSplit, Preset, Threads, Verbose
-from cli.options import local_path
+from cli.options import AsJson, local_path, print_json
 
 if TYPE_CHECKING:
     from mfdmodel.intervals import Interval
@@ -59,9 +58,7 @@ def sweep(
             min=1, help="Runs at a time, each in a process of its own.", rich_help_panel="Computing"
         ),
     ] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all results as JSON instead of a table.")
-    ] = False,
+    as_json: AsJson = False,
     device: Device = "auto",
     threads: Threads = None,
     verbose: Verbose = False,
@@ -102,7 +99,7 @@ def sweep(
             )
         picture = draw_sweep(output, results)
         if as_json:
-            typer.echo(json.dumps(sweep_to_json(results, split=split.value), indent=1, ensure_ascii=False))
+            print_json(sweep_to_json(results, split=split.value))
         else:
             out.print(_table(results))
             out.print(f"Wrote {picture}", markup=False, highlight=False, soft_wrap=True)

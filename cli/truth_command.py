@@ -13,13 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import explained, log_to_stderr, out, progress_bars
+from cli.model_options import Device, RunPath, StoreOfRun, Threads, Verbose
 from cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
     from mfdmodel.analyses.truth.scores import TruthScores
     from mfdmodel.intervals import Interval
 
-_COMPUTING, _SIZES = "Computing", "Sizes"
+_SIZES = "Sizes"
 
 
 class TruthSplit(StrEnum):
@@ -35,16 +36,13 @@ def add_truth(app: typer.Typer) -> None:
 
 
 def truth(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as given to train --out.")],
+    run: RunPath,
     planted: Annotated[
         Path,
         typer.Option("--truth", metavar="DIR", help="Folder that mfdstore simulate wrote, or truth/ in it."),
     ],
     split: Annotated[TruthSplit, typer.Option(help="Windows to score.")] = TruthSplit.test,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="S", help="Store to read, if not the one of the training; same experiments."),
-    ] = None,
+    store: StoreOfRun = None,
     unseen: Annotated[
         str | None,
         typer.Option(
@@ -84,24 +82,9 @@ def truth(
         int, typer.Option(min=2, max=100_000, help="Behind each interval.", rich_help_panel=_SIZES)
     ] = 500,
     as_json: AsJson = False,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Processor threads for torch. Default: torch's own choice.",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=_COMPUTING)
-    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    verbose: Verbose = False,
 ) -> None:
     """Hold a run against what was planted in the simulated sources of its store.
 
