@@ -44,6 +44,25 @@ def check_splits(store: Store, splits: Sequence[Split]) -> None:
             )
 
 
+def rows_to_score(store: Store, split: Split) -> NDArray[np.int64]:
+    """List the windows of a split, shape ``(window,)``.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    rows = store.windows.rows(split)
+    if not len(rows):
+        raise StoreError(
+            store.path,
+            found=f"no window in split {split}",
+            expected="windows to score",
+            remedy="Score another split with --split, or build the store with --split-test or --split-blocks.",
+        )
+    return rows
+
+
 def check_apart(store: Store, data: DataConfig) -> None:
     """Make sure that no base is read by windows of two splits of one store.
 

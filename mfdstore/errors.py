@@ -95,6 +95,10 @@ class RunError(MfdError):
     """A run folder or checkpoint is missing, damaged or belongs to another store."""
 
 
+class DivergedError(RunError):
+    """A training came to numbers that are none."""
+
+
 class DownloadError(MfdError):
     """What was asked of a server did not come, or not as it should be.
 

@@ -13,11 +13,11 @@ from mfdmodel.checkpoint.models import Description, load_model
 from mfdmodel.checkpoint.seen import check_unseen
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.scores import GROUPED_BY, Evaluation, ExperimentScore, GroupScore, write_evaluation
+from mfdmodel.evaluate.subspaces import COMBINED, predict_by_subspace
 from mfdmodel.metrics import finite_mean, group_means, rank_experiment
 from mfdmodel.model import SequenceModel
-from mfdmodel.splits import check_apart
-from mfdmodel.strands import both_strands
-from mfdstore.errors import RunError, StoreError
+from mfdmodel.splits import check_apart, rows_to_score
+from mfdstore.errors import RunError
 from mfdstore.metadata import FactorTable
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
@@ -57,19 +57,17 @@ def predict(
     -------
     Shape ``(experiment, window)``, each experiment contiguous as it is ranked by itself.
     """
-    device = device or torch.device("cpu")
-    model.to(device).eval()
-    predictions = np.empty((model.n_experiments, len(rows)), np.float32)
-    done = 0
-    with torch.inference_mode():
-        for batches in both_strands(store, rows, positions=positions, batch_size=batch_size):
-            probabilities = [torch.sigmoid(model(batch.to(device).one_hot())) for batch in batches]
-            stop = done + len(batches[0])
-            predictions[:, done:stop] = torch.stack(probabilities).mean(0).T.cpu().numpy()
-            done = stop
-            if on_progress is not None:
-                on_progress("predicting", done, len(rows))
-    return predictions
+    predicted = predict_by_subspace(
+        model,
+        store=store,
+        rows=rows,
+        positions=positions,
+        ways=(COMBINED,),
+        device=device,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+    return predicted[COMBINED]
 
 
 def score_predictions(
@@ -168,14 +166,7 @@ def evaluate_run(
     trained = load_model(run)
     opened = open_store_of(run, trained.description, store, split=split)
     check_apart(opened, trained.description.config.data)
-    rows = opened.windows.rows(split)
-    if not len(rows):
-        raise StoreError(
-            opened.path,
-            found=f"no window in split {split}",
-            expected="windows to score",
-            remedy="Score another split with --split, or build the store with --split-test or --split-blocks.",
-        )
+    rows = rows_to_score(opened, split)
     chosen = choose_device(device)
     with computing_on(chosen, threads):
         predictions = predict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,8 @@ def predict_by_subspace(
     store: Store,
     rows: NDArray[np.int64],
     positions: int,
-    device: torch.device,
+    ways: Sequence[str],
+    device: torch.device | None = None,
     batch_size: int = 256,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -40,8 +41,10 @@ def predict_by_subspace(
         Of the windows, shape ``(window,)``.
     positions
         Of a window, as in training.
+    ways
+        What predicts: `COMBINED`, or a role.
     device
-        To compute on.
+        To compute on; `None` is the CPU.
     batch_size
         Windows computed at once.
     on_progress
@@ -49,21 +52,25 @@ def predict_by_subspace(
 
     Returns
     -------
-    Probabilities averaged over both strands by `COMBINED` and, where the model has two subspaces, by role, each of
-    shape ``(experiment, window)``.
+    Probabilities averaged over both strands by way, each of shape ``(experiment, window)``: each experiment contiguous,
+    as it is ranked by itself.
     """
+    device = device or torch.device("cpu")
     model.to(device).eval()
-    roles = model.roles if len(model.roles) > 1 else ()
-    predicted = {way: np.empty((model.n_experiments, len(rows)), np.float32) for way in (COMBINED, *roles)}
+    predicted = {way: np.empty((model.n_experiments, len(rows)), np.float32) for way in ways}
     done = 0
     with torch.inference_mode():
         for batches in both_strands(store, rows, positions=positions, batch_size=batch_size):
-            strands = [model.logits_by_role(model.latent(batch.to(device).one_hot())) for batch in batches]
+            latents = [model.latent(batch.to(device).one_hot()) for batch in batches]
             stop = done + len(batches[0])
             for way, array in predicted.items():
-                logits = [sum(parts.values()) if way == COMBINED else parts[way] for parts in strands]
-                mean = torch.stack([torch.sigmoid(each + model.bias) for each in logits]).mean(0)
-                array[:, done:stop] = mean.T.cpu().numpy()
+                logits = [
+                    model.logits(latent)
+                    if way == COMBINED
+                    else model.logits_by_role(latent)[way] + model.bias
+                    for latent in latents
+                ]
+                array[:, done:stop] = torch.sigmoid(torch.stack(logits)).mean(0).T.cpu().numpy()
             done = stop
             if on_progress is not None:
                 on_progress("predicting", done, len(rows))

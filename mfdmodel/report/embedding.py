@@ -25,7 +25,8 @@ from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.features import experiment_weights, latent_features
-from mfdstore.errors import ConfigError, RunError, StoreError
+from mfdmodel.splits import rows_to_score
+from mfdstore.errors import ConfigError, RunError
 from mfdstore.metadata import FactorTable
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
@@ -127,14 +128,7 @@ def embed_run(
         )
     coloured = _colours(description.factors, colours)
     opened = open_store_of(run, description, store, split=split)
-    rows = opened.windows.rows(split)
-    if not len(rows):
-        raise StoreError(
-            opened.path,
-            found=f"no window in split {split}",
-            expected="windows to compute features of",
-            remedy="Choose another split with --split.",
-        )
+    rows = rows_to_score(opened, split)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_WINDOWS).astype(np.int64))]
     chosen = choose_device(device)
     with computing_on(chosen, threads):

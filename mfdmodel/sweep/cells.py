@@ -19,7 +19,7 @@ from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.evaluate.subspaces import COMBINED, mean_auroc, predict_by_subspace
 from mfdmodel.train.fit import train
 from mfdmodel.train.keeper import read_curves
-from mfdstore.errors import ConfigError, MfdError
+from mfdstore.errors import ConfigError, DivergedError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.store import Store
@@ -170,9 +170,7 @@ def do_cell(
             threads=threads,
             on_progress=on_progress,
         )
-    except MfdError as error:
-        if "training diverged" not in str(error):
-            raise
+    except DivergedError as error:
         return CellResult(cell.name, cell.lambda_indep, cell.seed, fault=str(error))
     trained = load_model(run)
     chosen = choose_device(device)
@@ -183,6 +181,7 @@ def do_cell(
             store=opened,
             rows=rows,
             positions=cell.config.data.positions,
+            ways=(COMBINED, *trained.model.roles),
             device=chosen,
             on_progress=on_progress,
         )

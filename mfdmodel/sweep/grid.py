@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from mfdmodel.config import RunConfig
-from mfdmodel.splits import check_apart, check_splits
+from mfdmodel.splits import check_apart, check_splits, rows_to_score
 from mfdmodel.sweep.cells import Cell, CellResult, do_cell, plan_cells
 from mfdmodel.sweep.summary import write_sweep
-from mfdstore.errors import StoreError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.store import Store
@@ -76,13 +75,7 @@ def run_sweep(
     opened = Store(store)
     check_splits(opened, ("train", "valid"))
     check_apart(opened, config.data)
-    if not len(opened.windows.rows(split)):
-        raise StoreError(
-            opened.path,
-            found=f"no window in split {split}",
-            expected="windows to score",
-            remedy="Score another split with --split.",
-        )
+    rows_to_score(opened, split)
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"store": store, "out": out, "split": split, "device": device}
     found: dict[str, CellResult] = {}

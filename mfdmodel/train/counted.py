@@ -62,7 +62,8 @@ def loss_weights(
     config
         Of the training.
     frequency
-        Share of the training windows that hold a label, shape ``(experiment,)``, above 0.
+        Share of the training windows that hold a label, shape ``(experiment,)``; an experiment without any weighs as
+        the rarest that has some.
     held_out
         Those that do not count, shape ``(experiment,)``.
 
@@ -72,7 +73,8 @@ def loss_weights(
     """
     if not config.rare_weight and not held_out.any():
         return None
-    weights = np.where(held_out, 0.0, frequency**-config.rare_weight)
+    least = frequency[frequency > 0].min(initial=1.0)
+    weights = np.where(held_out, 0.0, np.maximum(frequency, least) ** -config.rare_weight)
     weights *= (~held_out).sum() / weights.sum()
     return torch.from_numpy(weights.astype(np.float32))
 

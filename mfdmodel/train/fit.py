@@ -221,9 +221,8 @@ def _fit(
     frequency = starting_frequency(labels["train"].n_positive, labels["train"].n_windows, held_out)
     torch.manual_seed(training.seed)
     model = build_model(config.model, factors=store.factors, positive_fraction=frequency)
-    rare = np.maximum(frequency, 1 / labels["train"].n_windows)
     players = Players(
-        model, config, n_steps=len(train_loader), loss_weights=loss_weights(training, rare, held_out)
+        model, config, n_steps=len(train_loader), loss_weights=loss_weights(training, frequency, held_out)
     )
     resuming = (run / LAST_STATE).exists()
     join_batch_norms(model)

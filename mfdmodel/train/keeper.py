@@ -18,7 +18,7 @@ from mfdmodel.checkpoint.models import description_digest, write_model
 from mfdmodel.checkpoint.states import State, damaged, write_text
 from mfdmodel.train.players import Players
 from mfdmodel.train.together import decided_by_first, rank, wait_for_all
-from mfdstore.errors import RunError
+from mfdstore.errors import DivergedError
 
 LAST_STATE: Final = Path("checkpoints", "last.safetensors")
 CURVES: Final = Path("logs", "metrics.csv")
@@ -199,7 +199,7 @@ class Keeper(Callback):
 
         Raises
         ------
-        RunError
+        DivergedError
             If a loss is no number: the training diverged, and nothing of this epoch is kept.
         """
         players = cast("Players", pl_module)
@@ -236,7 +236,7 @@ class Keeper(Callback):
         wrong = [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]
         if wrong:
             kept = f"The model of epoch {best_epoch(self.records) + 1} is kept. " if self.records else ""
-            raise RunError(
+            raise DivergedError(
                 self._run,
                 found=f"{', '.join(wrong)} in epoch {record.epoch + 1}",
                 expected="numbers",

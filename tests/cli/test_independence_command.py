@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
-from cli.independence_command import MeasuredSplit
 from cli.mfdmodel_app import app
+from cli.model_options import EvaluatedSplit
 from mfdmodel.analyses.independence import run as measuring
 from mfdmodel.config_reading import override
 from mfdmodel.train.fit import train
@@ -78,4 +78,4 @@ def test_independence__prints_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_splits__are_those_of_the_store() -> None:
-    assert {split.value for split in MeasuredSplit} <= set(get_args(Split)) == set(SPLITS)
+    assert {split.value for split in EvaluatedSplit} <= set(get_args(Split)) == set(SPLITS)

@@ -47,7 +47,7 @@ def test_sweep__scores_what_each_subspace_says_alone(
     model = load_model(out / one.name).model
     rows = planted.windows.rows("test")
     predicted = predict_by_subspace(
-        model, store=planted, rows=rows, positions=192, device=torch.device("cpu")
+        model, store=planted, rows=rows, positions=192, ways=("combined", "biological", "technical")
     )
     whole = predict(model, store=planted, rows=rows, positions=192)
     np.testing.assert_allclose(predicted["combined"], whole, rtol=1e-5, atol=1e-7)

@@ -18,8 +18,8 @@ from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of, predict
 from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.intervals import Interval, genome_blocks
-from mfdmodel.splits import check_apart
-from mfdstore.errors import RunError, StoreError
+from mfdmodel.splits import check_apart, rows_to_score
+from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 
@@ -75,14 +75,7 @@ def impute_run(
         )
     opened = open_store_of(run, trained.description, store, split=split)
     check_apart(opened, config.data)
-    rows = opened.windows.rows(split)
-    if not len(rows):
-        raise StoreError(
-            opened.path,
-            found=f"no window in split {split}",
-            expected="windows to score",
-            remedy="Score another split with --split.",
-        )
+    rows = rows_to_score(opened, split)
     chosen = choose_device(device)
     with computing_on(chosen, threads):
         predictions = predict(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mfdmodel.analyses.independence.associations import CodedFactor, associate
@@ -19,8 +18,7 @@ from mfdmodel.analyses.independence.result import Independence, write_independen
 from mfdmodel.checkpoint.models import TrainedModel, load_model
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
-from mfdmodel.features import latent_features
-from mfdmodel.model import SequenceModel
+from mfdmodel.features import experiment_weights, latent_features
 from mfdmodel.splits import check_apart
 from mfdstore.errors import RunError, StoreError
 from mfdstore.places.address import AnyPlace
@@ -100,7 +98,7 @@ def measure_run(
             device=chosen,
             on_progress=on_progress,
         )
-        weights = _weights(trained.model)
+        weights = experiment_weights(trained.model)
     _refuse_mute(run, features)
     found = measure_independence(
         features["biological"],
@@ -145,13 +143,6 @@ def measure_run(
     )
     write_independence(run, result)
     return result
-
-
-def _weights(model: SequenceModel) -> dict[str, NDArray[np.float32]]:
-    """Read the weights by role, ``(experiment, feature)``, each as what a feature of 1 adds to the logits."""
-    with torch.inference_mode():
-        ones = {role: torch.eye(width, device=model.bias.device) for role, width in model.widths.items()}
-        return {role: added.T.cpu().numpy() for role, added in model.logits_by_role(ones).items()}
 
 
 def _coded_factors(trained: TrainedModel) -> list[CodedFactor]:

@@ -16,7 +16,7 @@ from mfdmodel.analyses.independence.result import read_independence, to_json, wr
 from mfdmodel.analyses.independence.run import measure_run
 from mfdmodel.checkpoint.models import load_model, write_model
 from mfdmodel.config_reading import override
-from mfdmodel.features import latent_features
+from mfdmodel.features import experiment_weights, latent_features
 from mfdmodel.train.fit import train
 from mfdstore.errors import RunError, StoreError
 from mfdstore.store import Store
@@ -111,9 +111,9 @@ def test_measure_run__reads_signal_to_noise_into_the_weights(wide: Store) -> Non
     config = override(tiny_config(), {"model.head.signal_to_noise": True}).model
     model = build_model(config, factors=wide.factors, positive_fraction=np.full(6, 0.2)).eval()
     with torch.no_grad():
-        plain = measuring._weights(model)
+        plain = experiment_weights(model)
         model.log_signal[2] = 1.0
-        louder = measuring._weights(model)
+        louder = experiment_weights(model)
     for role in plain:
         np.testing.assert_allclose(louder[role][2], np.e * plain[role][2], rtol=1e-5)
         np.testing.assert_array_equal(louder[role][1], plain[role][1])
