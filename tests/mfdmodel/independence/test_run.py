@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from mfdmodel.analyses.independence import run as measuring
 from mfdmodel.analyses.independence.result import read_independence, to_json, write_independence
 from mfdmodel.analyses.independence.run import measure_run
 from mfdmodel.checkpoint.models import load_model, write_model
