@@ -3,7 +3,8 @@
     python benchmarks/truth.py --work /scratch/truth --jobs 2 --out benchmarks/results/truth_X_YYYYMM.md
 
 Worlds differ in how strongly biosamples stick to a home laboratory and a home year: the strength is the probability
-that a measurement goes there. Each laboratory calls peaks at a sequence of its own, so do DNase-seq and ATAC-seq;
+that a measurement goes there, so at 1 laboratory, year and biosample are one column. Everything is measured twice, at
+strength 0 by two laboratories. Each laboratory calls peaks at a sequence of its own, so do DNase-seq and ATAC-seq;
 assays prefer high or low GC content; older experiments call a repeat. One laboratory more measures everything once:
 its experiments are in no loss and are to be predicted. Every method sees the same windows and labels of a world:
 
@@ -100,9 +101,10 @@ def make_world(work: Path, strength: float, seed: int, size: Size) -> None:
             chrom_size=size.chrom_size,
             n_targets=size.targets,
             n_histone_targets=0,
-            n_replicates=1,
+            n_replicates=2,
             n_guest_labs=1,
             confounding=strength,
+            labs_repeat=True,
             year_confounding=strength,
             assay_kmer_bias=1.0,
             missing=0.0,

@@ -74,9 +74,13 @@ def simulate(
     year_confounding: Annotated[
         float | None, typer.Option(help="0 to 1: how much each biosample sticks to its year of release.")
     ] = None,
-    replicates: Annotated[
-        int | None, typer.Option(help="Labs that measure the same; with 1, labs can be tied to biosamples.")
-    ] = None,
+    replicates: Annotated[int | None, typer.Option(help="Labs that measure the same thing.")] = None,
+    labs_repeat: Annotated[
+        bool,
+        typer.Option(
+            "--labs-repeat", help="A lab may measure the same again, so --confounding moves all replicates."
+        ),
+    ] = False,
     guest_labs: Annotated[
         int | None,
         typer.Option(help="Labs beside the others that measure everything, whatever is tied to what."),
@@ -112,6 +116,7 @@ def simulate(
             "confounding": confounding,
             "year_confounding": year_confounding,
             "n_replicates": replicates,
+            "labs_repeat": labs_repeat,
             "n_guest_labs": guest_labs,
             "gc_bias": gc_bias,
             "kmer_bias": kmer_bias,

@@ -237,8 +237,10 @@ def _rotate_labs(
         first = measurement + sample + measurement // settings.n_labs
         labs = [(first + replicate) % settings.n_labs for replicate in range(settings.n_replicates)]
         home = sample % settings.n_labs
-        # a lab does not measure the same thing twice, so there is at most one place to give away
-        if home not in labs and rng.random() < settings.confounding:
+        if settings.labs_repeat:
+            labs = [home if rng.random() < settings.confounding else lab for lab in labs]
+        # else a lab does not measure the same thing twice, so there is at most one place to give away
+        elif home not in labs and rng.random() < settings.confounding:
             labs[int(rng.integers(len(labs)))] = home
         labs += range(settings.n_labs, settings.n_labs + settings.n_guest_labs)
         for replicate, lab in enumerate(labs):

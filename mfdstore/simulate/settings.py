@@ -23,6 +23,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "confounding": (0.0, 1.0),
     "year_confounding": (0.0, 1.0),
     "n_guest_labs": (0, 9),
+    "labs_repeat": (False, True),
     "gc_bias": (0.0, 5.0),
     "kmer_bias": (0.0, 5.0),
     "drift_bias": (0.0, 5.0),
@@ -33,7 +34,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 }
 
 
-LATER: Final = ("year_confounding", "n_guest_labs", "assay_kmer_bias")
+LATER: Final = ("year_confounding", "n_guest_labs", "labs_repeat", "assay_kmer_bias")
 """Settings that came later: left out of the truth where they are 0, so that worlds without them keep their bytes."""
 
 _MOST_LABS: Final = 10
@@ -65,6 +66,9 @@ class SimulationSettings:
         Labs that measure the same assay, target and biosample; not more than `n_labs`.
     confounding
         Probability that a measurement that could go to the biosample's home lab goes there.
+    labs_repeat
+        A lab may measure the same thing again: every replicate then goes to the home lab with that probability, and
+        at 1 lab and biosample are one. Without, a lab measures it once, and at most one replicate can move.
     year_confounding
         Probability that an experiment is released in the year of its biosample rather than in any: biosamples
         then differ in age, and with it in the drift.
@@ -100,6 +104,7 @@ class SimulationSettings:
     n_campaigns: int = 2
     n_replicates: int = 2
     confounding: float = 0.25
+    labs_repeat: bool = False
     year_confounding: float = 0.0
     n_guest_labs: int = 0
     gc_bias: float = 1.0

@@ -8,6 +8,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -438,6 +439,27 @@ def test_confounding__ties_labs_to_biosamples(tmp_path: Path) -> None:
     none, half, full = map(dependence, (0.0, 0.5, 1.0))
     assert none < 0.25
     assert none < half < full == pytest.approx(1.0)
+
+
+def test_labs_repeat__lets_confounding_move_every_replicate(tmp_path: Path) -> None:
+    def lab_counts(confounding: float) -> Counter[tuple[str, str]]:
+        settings = SimulationSettings(
+            n_chroms=1,
+            chrom_size=50_000,
+            n_targets=8,
+            n_replicates=2,
+            confounding=confounding,
+            labs_repeat=True,
+        )
+        rows = parse(simulate_sources(tmp_path / str(confounding), settings)).experiments
+        return Counter((row["biosample"], row["lab"]) for row in rows)
+
+    none, half, full = map(lab_counts, (0.0, 0.5, 1.0))
+    # 8 targets, a histone mark and two assays, twice in each of 3 biosamples
+    assert none.total() == half.total() == full.total() == 11 * 3 * 2
+    assert sorted(full.values()) == [22, 22, 22]
+    assert len(none) == len(half) == 9
+    assert max(none.values()) < max(half.values()) < 22
 
 
 def test_year_confounding__ties_years_to_biosamples_by_degrees(tmp_path: Path) -> None:
