@@ -1,105 +1,26 @@
-"""Tables of the truth benchmark, and what they say of its claim; every sentence with a number is computed."""
+"""Page of the truth benchmark: tables, and what they say of its claim; every sentence with a number is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from machine import describe_machine
-from scipy import stats
-
-Cell = dict[str, Any]
-Score = Callable[[Cell], float | None]
-
-TOLERANCE = 0.02
-"""AUROC that biological features may lack to the combined ones."""
-LEVEL = 0.95
-SETS = ("biological", "technical", "combined")
-
-
-def recovered(role: str, features: str, *, factor: str | None = None, whole: bool = False) -> Score:
-    """Give how to look up how well truths of a role, or of one factor, are read from a set of features."""
-
-    def look(cell: Cell) -> float | None:
-        for one in cell["scores"]["recovery"]:
-            if (one["role"], one["factor"], one["value"]) == (role, factor, None):
-                estimate = one["whole" if whole else "auroc"].get(features)
-                return None if estimate is None else estimate["value"]
-        return None
-
-    return look
-
-
-def overlapped(key: str, logits: str, factor: str) -> Score:
-    def look(cell: Cell) -> float | None:
-        for one in cell["scores"]["overlap"] or ():
-            if (one["factor"], one["value"]) == (factor, None):
-                if key in ("chance", "technical_chance"):
-                    return one[key]
-                estimate = one[key].get(logits)
-                return None if estimate is None else estimate["value"]
-        return None
-
-    return look
-
-
-def transferred(by: str) -> Score:
-    def look(cell: Cell) -> float | None:
-        transfer = cell["scores"]["transfer"]
-        return transfer["auroc"][by]["value"] if transfer and by in transfer["auroc"] else None
-
-    return look
-
-
-def less(first: Score, second: Score) -> Score:
-    """Give the first minus the second, within a cell."""
-
-    def look(cell: Cell) -> float | None:
-        a, b = first(cell), second(cell)
-        return None if a is None or b is None else a - b
-
-    return look
-
-
-class Grid:
-    """Cells by strength and method, and means over their seeds."""
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self.cells = cells
-        self.strengths = sorted({cell["strength"] for cell in cells})
-        self.methods = list(dict.fromkeys(cell["method"] for cell in cells))
-        self.priced = [method for method in self.methods if method.startswith("MFD")]
-
-    def values(self, strength: float, method: str, score: Score) -> dict[int, float]:
-        """Look a score up, by seed."""
-        found = {
-            cell["seed"]: score(cell)
-            for cell in self.cells
-            if (cell["strength"], cell["method"]) == (strength, method)
-        }
-        return {seed: value for seed, value in found.items() if value is not None}
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float] | None:
-    """Give the mean and its interval by Student's t; bounds are NaN of one value, all is None of none."""
-    if not values:
-        return None
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return mean, mean - half, mean + half
-
-
-def say(values: Mapping[int, float], *, signed: bool = False) -> str:
-    found = interval(list(values.values()))
-    if found is None:
-        return ""
-    mean, low, _ = found
-    text = f"{mean:+.3f}" if signed else f"{mean:.3f}"
-    return text if np.isnan(low) else f"{text} ± {mean - low:.3f}"
+from truth_grid import (
+    LEVEL,
+    SETS,
+    Cell,
+    Grid,
+    Score,
+    best_method,
+    differences,
+    judge,
+    overlapped,
+    recovered,
+    say,
+    transferred,
+)
 
 
 def table(grid: Grid, columns: Mapping[str, Score], methods: Sequence[str] | None = None) -> list[str]:
@@ -115,33 +36,6 @@ def table(grid: Grid, columns: Mapping[str, Score], methods: Sequence[str] | Non
                 n = max(map(len, found))
                 lines.append(f"| {strength:g} | {method} | {n} | {' | '.join(map(say, found))} |")
     return [*lines, ""]
-
-
-def judge(grid: Grid, strength: float, method: str) -> dict[str, Any] | None:
-    """Hold one method at one strength against the claim; None without seeds."""
-    lost = grid.values(
-        strength, method, less(recovered("biological", "combined"), recovered("biological", "biological"))
-    )
-    bio, tech = (grid.values(strength, method, recovered("technical", features)) for features in SETS[:2])
-    gap = grid.values(
-        strength, method, less(recovered("technical", "technical"), recovered("technical", "biological"))
-    )
-    parts = [interval(list(values.values())) for values in (lost, bio, tech, gap)]
-    if any(part is None for part in parts):
-        return None
-    lost_at, bio_at, tech_at, gap_at = (part for part in parts if part is not None)
-    several = len(gap) > 1
-    return {
-        "n": len(gap),
-        "lost": lost,
-        "gap": gap,
-        "kept": lost_at[0] <= TOLERANCE,
-        "surely kept": several and lost_at[2] <= TOLERANCE,
-        # of one seed there is no interval to lie apart
-        "apart": several and tech_at[1] > bio_at[2],
-        "paired": several and gap_at[1] > 0,
-        "mean gap": gap_at[0],
-    }
 
 
 def claim_table(grid: Grid) -> list[str]:
@@ -166,24 +60,6 @@ def claim_table(grid: Grid) -> list[str]:
 
 def _yes(answer: bool) -> str:
     return "yes" if answer else "no"
-
-
-def best_method(grid: Grid) -> str | None:
-    """Choose the lambda whose claim holds at most strengths, then the one that keeps biology at most, then by the gap.
-
-    MFD without penalty is no candidate.
-    """
-    ranked = []
-    for method in grid.priced:
-        if method == "MFD 0":
-            continue
-        found = [judge(grid, strength, method) for strength in grid.strengths]
-        known = [one for one in found if one is not None]
-        if known:
-            held = sum(one["kept"] and one["apart"] for one in known)
-            kept = sum(one["kept"] for one in known)
-            ranked.append((held, kept, float(np.mean([one["mean gap"] for one in known])), method))
-    return max(ranked)[-1] if ranked else None
 
 
 def reading(grid: Grid) -> list[str]:
@@ -235,14 +111,14 @@ def reading(grid: Grid) -> list[str]:
                 + _paired(grid, strength, best, "MFD 0", from_biology)
             )
         for other in against[1:]:
-            values = _differences(
+            values = differences(
                 grid.values(strength, best, from_biology), grid.values(strength, other, technique)
             )
             parts.append(
                 f"planted technique in biological features, against all features of {other}: {say(values, signed=True)}"
             )
         if "baseline" in against:
-            values = _differences(
+            values = differences(
                 grid.values(strength, best, transferred("combined")),
                 grid.values(strength, "baseline", transferred("neighbours")),
             )
@@ -252,12 +128,8 @@ def reading(grid: Grid) -> list[str]:
 
 
 def _paired(grid: Grid, strength: float, method: str, other: str, score: Score) -> str:
-    values = _differences(grid.values(strength, method, score), grid.values(strength, other, score))
+    values = differences(grid.values(strength, method, score), grid.values(strength, other, score))
     return say(values, signed=True) or "not measured"
-
-
-def _differences(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
-    return {seed: value - second[seed] for seed, value in first.items() if seed in second}
 
 
 def _list(numbers: Sequence[float]) -> str:

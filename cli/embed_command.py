@@ -15,7 +15,7 @@ from cli.options import AsJson, print_json
 from mfdstore.display import plain
 
 if TYPE_CHECKING:
-    from mfdmodel.report.embedding import RunEmbedding
+    from mfdmodel.analyses.embedding.run import RunEmbedding
 
 
 class EmbeddingMethod(StrEnum):
@@ -64,7 +64,7 @@ def embed(
     """
     log_to_stderr(verbose=verbose)
     with explained():
-        from mfdmodel.report.embedding import embed_run, to_json
+        from mfdmodel.analyses.embedding.run import embed_run, to_json
 
         with progress_bars() as on_progress:
             result = embed_run(

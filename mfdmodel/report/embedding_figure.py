@@ -9,7 +9,7 @@ from typing import Final
 import matplotlib
 from matplotlib.figure import Figure
 
-from mfdmodel.analyses.embedding import SubspaceView
+from mfdmodel.analyses.embedding.experiments import SubspaceView
 from mfdmodel.report.figures import COLOURS, FAINT, INK, ROLE_COLOURS, STYLE, shorten, to_svg
 
 _MARKERS: Final = ("o", "s", "^")

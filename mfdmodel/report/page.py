@@ -13,12 +13,12 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from mfdmodel.analyses.embedding import N_PERMUTATIONS, Clustering
+from mfdmodel.analyses.embedding.neighbours import N_PERMUTATIONS, Clustering
+from mfdmodel.analyses.embedding.run import RunEmbedding
 from mfdmodel.analyses.independence.result import Independence
 from mfdmodel.analyses.truth.probes import ProbeScore, ProbeSummary, summarise
 from mfdmodel.evaluate.scores import Evaluation
 from mfdmodel.report.content import RunContent
-from mfdmodel.report.embedding import RunEmbedding
 from mfdmodel.report.embedding_figure import draw_embedding
 from mfdmodel.report.figures import (
     draw_comparison,

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mfdmodel.analyses.embedding.run import read_embedding
 from mfdmodel.analyses.truth.probes import ProbeScore, probe_truths
 from mfdmodel.analyses.truth.scores import PROBES, has_scores
 from mfdmodel.checkpoint.models import load_model
@@ -18,7 +19,6 @@ from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
 from mfdmodel.report.content import read_measured, read_run
-from mfdmodel.report.embedding import read_embedding
 from mfdmodel.report.page import render_page
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace

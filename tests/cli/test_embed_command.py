@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cli.embed_command import EmbeddingMethod
 from cli.mfdmodel_app import app
-from mfdmodel.report.embedding import Method
+from mfdmodel.analyses.embedding.projection import Method
 from mfdmodel.train.fit import train
 from tests.planted import tiny_config, write_planted_store
 

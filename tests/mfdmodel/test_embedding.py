@@ -17,20 +17,20 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from mfdmodel.analyses.embedding import (
+from mfdmodel.analyses.embedding.experiments import (
     SubspaceView,
-    cluster_by_neighbours,
     embed_experiments,
-    project,
     scale_weights,
     variance_shares,
 )
+from mfdmodel.analyses.embedding.neighbours import cluster_by_neighbours
+from mfdmodel.analyses.embedding.projection import project
+from mfdmodel.analyses.embedding.run import EMBEDDING, TABLE, embed_run, read_embedding, to_json
 from mfdmodel.checkpoint.models import load_model, write_model
 from mfdmodel.config_reading import override
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.features import experiment_weights, latent_features
 from mfdmodel.model import build_model
-from mfdmodel.report.embedding import EMBEDDING, TABLE, embed_run, read_embedding, to_json
 from mfdmodel.report.embedding_figure import draw_embedding
 from mfdmodel.report.write import write_report
 from mfdmodel.train.fit import train

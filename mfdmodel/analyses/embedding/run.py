@@ -11,14 +11,9 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from mfdmodel.analyses.embedding import (
-    Clustering,
-    DirectFeature,
-    Embedding,
-    Method,
-    SubspaceView,
-    embed_experiments,
-)
+from mfdmodel.analyses.embedding.experiments import DirectFeature, Embedding, SubspaceView, embed_experiments
+from mfdmodel.analyses.embedding.neighbours import Clustering
+from mfdmodel.analyses.embedding.projection import Method
 from mfdmodel.checkpoint.models import load_model
 from mfdmodel.checkpoint.states import read_json, write_json, write_text
 from mfdmodel.devices import choose_device, computing_on
