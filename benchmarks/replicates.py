@@ -36,7 +36,8 @@ from mfdmodel.checkpoint.models import load_model
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import experiment_weights, latent_features
-from mfdmodel.resampling import Comparison, Estimate, compare, draw_blocks, estimate
+from mfdmodel.intervals import genome_blocks
+from mfdmodel.resampling import Comparison, Estimate, Resampler, compare, estimate
 from mfdmodel.splits import check_apart
 from mfdstore.errors import ConfigError, MfdError
 from mfdstore.store import Store
@@ -74,12 +75,6 @@ class RunScores:
     parts: dict[str, tuple[PairScores, ...]]
 
 
-def blocks_of(store: Store, rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Number the blocks of so many bp that windows begin in, from 0."""
-    place = np.stack([store.windows.chrom[rows].astype(np.int64), store.windows.start[rows] // size])
-    return np.unique(place, axis=1, return_inverse=True)[1].ravel()
-
-
 def score_run(
     run: Path, options: argparse.Namespace, rows: NDArray[np.int64], blocks: NDArray[np.int64]
 ) -> RunScores:
@@ -104,9 +99,9 @@ def score_run(
     pairs = find_pairs(factors, not_labs=options.not_lab)
     all_labels = np.stack([store.labels_of(index)[every] for index in range(store.n_experiments)], axis=1)
     labels = all_labels[: len(rows)]
-    draws = draw_blocks(int(blocks.max()) + 1, options.draws, seed=options.seed)
+    resampler = Resampler.draw(blocks, rng=np.random.default_rng(options.seed), n_draws=options.draws)
     scores = {
-        name: score_pairs(part, labels, pairs, factors=factors, blocks=blocks, draws=draws)
+        name: score_pairs(part, labels, pairs, factors=factors, resampler=resampler)
         for name, part in parts_of(features, experiment_weights(trained.model)).items()
     }
     if options.probes:
@@ -117,8 +112,7 @@ def score_run(
                 [(pair.first, pair.second) for pair in pairs],
                 train=(values[len(rows) :], all_labels[len(rows) :]),
                 test=(values[: len(rows)], labels),
-                blocks=blocks,
-                draws=draws,
+                resampler=resampler,
             )
             scores[name] = tuple(
                 replace(one, values={**one.values, **{key: found[index] for key, found in probed.items()}})
@@ -135,14 +129,14 @@ def pooled(runs: list[RunScores], part: str, measure: str) -> NDArray[np.float64
 
 
 def interval(value: Estimate) -> str:
-    return f"{number(value.mean)} ({number(value.both[0])} to {number(value.both[1])})"
+    return f"{number(value.mean)} ({number(value.both.low)} to {number(value.both.high)})"
 
 
 def compared(value: Comparison) -> str:
     difference = value.difference
     spans = " | ".join(
-        f"{number(low)} to {number(high)}"
-        for low, high in (difference.windows, difference.groups, difference.both)
+        f"{number(one.low)} to {number(one.high)}"
+        for one in (difference.windows, difference.groups, difference.both)
     )
     counts = f"{value.n_higher}, {value.n_lower} of {difference.n_groups}"
     p_value = "< 0.001" if value.p_value < 0.001 else number(value.p_value)
@@ -294,7 +288,7 @@ def report(options: argparse.Namespace) -> str:
             expected="both",
             remedy="Use a store of experiments that two laboratories did, with a held-out split.",
         )
-    blocks = blocks_of(store, rows, options.block)
+    blocks = genome_blocks(store.windows.chrom[rows], store.windows.start[rows], width=options.block)
     models: dict[str, list[RunScores]] = {}
     for run in options.run:
         scores = score_run(run, options, rows, blocks)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+
+from mfdmodel.intervals import student
 
 Cell = dict[str, Any]
 Score = Callable[[Cell], float | None]
 
 TOLERANCE = 0.02
 """AUROC that biological features may lack to the combined ones."""
-LEVEL = 0.95
 SETS = ("biological", "technical", "combined")
 
 
@@ -80,24 +80,12 @@ class Grid:
         return {seed: value for seed, value in found.items() if value is not None}
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float] | None:
-    """Give the mean and its interval by Student's t; bounds are NaN of one value, all is None of none."""
-    if not values:
-        return None
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return mean, mean - half, mean + half
-
-
 def say(values: Mapping[int, float], *, signed: bool = False) -> str:
-    found = interval(list(values.values()))
-    if found is None:
+    if not values:
         return ""
-    mean, low, _ = found
-    text = f"{mean:+.3f}" if signed else f"{mean:.3f}"
-    return text if np.isnan(low) else f"{text} ± {mean - low:.3f}"
+    found = student(list(values.values()))
+    text = f"{found.value:+.3f}" if signed else f"{found.value:.3f}"
+    return text if np.isnan(found.low) else f"{text} ± {found.value - found.low:.3f}"
 
 
 def judge(grid: Grid, strength: float, method: str) -> dict[str, Any] | None:
@@ -109,21 +97,21 @@ def judge(grid: Grid, strength: float, method: str) -> dict[str, Any] | None:
     gap = grid.values(
         strength, method, less(recovered("technical", "technical"), recovered("technical", "biological"))
     )
-    parts = [interval(list(values.values())) for values in (lost, bio, tech, gap)]
-    if any(part is None for part in parts):
+    parts = (lost, bio, tech, gap)
+    if not all(parts):
         return None
-    lost_at, bio_at, tech_at, gap_at = (part for part in parts if part is not None)
+    lost_at, bio_at, tech_at, gap_at = (student(list(values.values())) for values in parts)
     several = len(gap) > 1
     return {
         "n": len(gap),
         "lost": lost,
         "gap": gap,
-        "kept": lost_at[0] <= TOLERANCE,
-        "surely kept": several and lost_at[2] <= TOLERANCE,
+        "kept": lost_at.value <= TOLERANCE,
+        "surely kept": several and lost_at.high <= TOLERANCE,
         # of one seed there is no interval to lie apart
-        "apart": several and tech_at[1] > bio_at[2],
-        "paired": several and gap_at[1] > 0,
-        "mean gap": gap_at[0],
+        "apart": several and tech_at.low > bio_at.high,
+        "paired": several and gap_at.low > 0,
+        "mean gap": gap_at.value,
     }
 
 

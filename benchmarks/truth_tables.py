@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from machine import describe_machine
 from truth_grid import (
-    LEVEL,
     SETS,
     Cell,
     Grid,
@@ -21,6 +20,8 @@ from truth_grid import (
     say,
     transferred,
 )
+
+from mfdmodel.intervals import LEVEL
 
 
 def table(grid: Grid, columns: Mapping[str, Score], methods: Sequence[str] | None = None) -> list[str]:

@@ -165,6 +165,8 @@ def _link(link: Link | None) -> str:
 def _interval(estimate: Interval, *, percent: bool = False) -> str:
     if math.isnan(estimate.value):
         return "-"
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.0%}" if percent else f"{round(estimate.value, 3) + 0.0:.3f}"
     if percent:
         return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
     # a zero without a sign, whatever it was rounded from

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -15,7 +16,10 @@ from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threa
 from cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
-    from mfdmodel.evaluate.scores import Evaluation
+    from mfdmodel.evaluate.scores import Evaluation, ExperimentScore, GroupScore
+
+_MOST_NAMED: Final = 20
+"""Held-out experiments that are listed one by one on the terminal."""
 
 
 def add_run_commands(app: typer.Typer) -> None:
@@ -37,7 +41,8 @@ def evaluate(
 
     AUROC (1 is perfect, 0.5 is chance) and average precision (chance is the share of bins with a peak) of each
     experiment, over all windows of the split; probabilities are averaged over both strands first. Means by assay,
-    target and biosample. Also written to RUN/evaluation/.
+    target and biosample; experiments that training held out of the loss are named, with means of their own. Also
+    written to RUN/evaluation/.
 
     [dim]mfdmodel evaluate run1 --split test[/dim]
     """
@@ -62,24 +67,42 @@ def _score_table(evaluation: Evaluation) -> Table:
     table.add_column("")
     for name in ("experiments", "scored", "AUROC", "average precision"):
         table.add_column(name, justify="right")
-    groups = {"all": (evaluation.overall,), **evaluation.groups}
-    for factor, members in groups.items():
+    held_out = evaluation.held_out
+    _add_means(table, "trained on" if held_out else "all", evaluation.overall, evaluation.groups)
+    if held_out:
+        _add_means(table, "held out", held_out.overall, {})
+        members = evaluation.held_out_experiments
+        for one in members[:_MOST_NAMED]:
+            table.add_row("", escape(one.experiment), "", "", *_numbers(one))
+        if len(members) > _MOST_NAMED:
+            rest = f"and {len(members) - _MOST_NAMED} more, see {evaluation.split}.tsv"
+            table.add_row("", rest, "", "", "", "")
+    return table
+
+
+def _add_means(
+    table: Table, title: str, overall: GroupScore, groups: Mapping[str, Sequence[GroupScore]]
+) -> None:
+    for factor, members in {title: (overall,), **groups}.items():
         for index, group in enumerate(members):
-            name = "" if factor == "all" else group.name or "(missing)"
-            numbers = (
-                "-" if math.isnan(value) else f"{value:.3f}"
-                for value in (group.auroc, group.average_precision)
-            )
+            name = "" if group is overall else group.name or "(missing)"
             # names come from metadata: escaped, so that brackets in them are no markup
             table.add_row(
                 factor if index == 0 else "",
                 escape(name),
                 str(group.n_experiments),
                 str(group.n_scored),
-                *numbers,
+                *_numbers(group),
             )
-        table.add_section()
-    return table
+        if groups:
+            table.add_section()
+
+
+def _numbers(score: GroupScore | ExperimentScore) -> tuple[str, str]:
+    auroc, precision = (
+        "-" if math.isnan(value) else f"{value:.3f}" for value in (score.auroc, score.average_precision)
+    )
+    return auroc, precision
 
 
 def report(

@@ -183,4 +183,6 @@ def _transfer_table(auroc: Mapping[str, Interval], n_experiments: int) -> Table:
 def _say(estimate: Interval) -> str:
     if math.isnan(estimate.value):
         return "-"
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

@@ -1,21 +1,28 @@
-"""Confidence intervals by drawing again, in pieces that are independent of each other.
+"""Confidence intervals by drawing again, in blocks that are independent of each other.
 
 Neighbouring windows share bases and peaks, so windows are drawn by blocks of neighbours: drawn one by one they would
-make any interval too narrow.
+make any interval too narrow. A draw says how often each block counts. The first row of draws counts each block once:
+what it gives is the number as measured, so that a number and its draws go together, shape ``(draw,)``.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse, stats
 
 LEVEL: Final = 0.95
 N_DRAWS: Final = 200
 LEAST_BLOCKS: Final = 10
 """Below which what is drawn again is too few to tell how far a number may stray."""
+
+_AT_ONCE: Final = 2**21
+"""Numbers that `auroc` holds at once in either of two arrays."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +32,9 @@ class Interval:
     Parameters
     ----------
     value
-        Measured on all.
+        As measured.
     low, high
-        Percentiles of the draws; NaN where too few draws have a value.
+        Percentiles of the draws; NaN where that cannot be said.
     """
 
     value: float
@@ -35,40 +42,45 @@ class Interval:
     high: float
 
 
-def interval(value: float, draws: NDArray[np.float64]) -> Interval:
-    """Take the percentile interval of some draws, shape ``(draw,)``; draws that are NaN are left out."""
-    present = draws[~np.isnan(draws)]
-    if np.isnan(value) or len(present) < len(draws) / 2 or not len(present):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(present, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return Interval(value, float(low), float(high))
+def interval(draws: NDArray[np.float64]) -> Interval:
+    """Take the percentile interval of some draws.
 
-
-def block_weights(
-    blocks: NDArray[np.int64], *, rng: np.random.Generator, n_draws: int = N_DRAWS
-) -> NDArray[np.int32]:
-    """Draw blocks with replacement, as many as there are.
+    A draw may have no value, as when one class is in few blocks and none of them was drawn. Such a draw may lie
+    anywhere, so that bounds are known only where at least 95 % of the draws have a value. Where windows lie in too
+    few blocks no draw has one (`resampling.Resampler`).
 
     Parameters
     ----------
-    blocks
-        Number of the block that each window is in, shape ``(window,)``.
-    rng
-        Draws.
-    n_draws
-        How often.
+    draws
+        As measured first, then of each draw, shape ``(draw,)``.
 
     Returns
     -------
-    How often each block was drawn, shape ``(draw, block)``, blocks in ascending order of their numbers.
+    All three NaN where nothing could be measured.
     """
-    n = len(np.unique(blocks))
-    return rng.multinomial(n, np.full(n, 1 / n), size=n_draws).astype(np.int32)
+    value, drawn = float(draws[0]), draws[1:]
+    known = drawn[np.isfinite(drawn)]
+    if not math.isfinite(value):
+        return Interval(math.nan, math.nan, math.nan)
+    if not len(known) or len(known) < LEVEL * len(drawn):
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(known, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Interval(value, float(low), float(high))
 
 
-def genome_blocks(
-    chrom: NDArray[np.integer], start: NDArray[np.integer], *, width: int = 100_000
-) -> NDArray[np.int64]:
+def student(values: Sequence[float]) -> Interval:
+    """Average a few independent runs, with the interval of Student's t; NaN is left out, one run has no bounds."""
+    present = np.array([value for value in values if not math.isnan(value)])
+    if not len(present):
+        return Interval(math.nan, math.nan, math.nan)
+    mean = float(present.mean())
+    if len(present) < 2:
+        return Interval(mean, math.nan, math.nan)
+    error = float(stats.t.ppf((1 + LEVEL) / 2, len(present) - 1) * stats.sem(present))
+    return Interval(mean, mean - error, mean + error)
+
+
+def genome_blocks(chrom: NDArray[np.integer], start: NDArray[np.integer], *, width: int) -> NDArray[np.int64]:
     """Number stretches of the genome, from 0 in the order of chromosome and start.
 
     Parameters
@@ -80,44 +92,85 @@ def genome_blocks(
 
     Returns
     -------
-    Stretch of each window, shape ``(window,)``.
+    Stretch that each window begins in, shape ``(window,)``.
     """
     place = np.stack([chrom.astype(np.int64), start.astype(np.int64) // width], axis=1)
     _, number = np.unique(place, axis=0, return_inverse=True)
     return np.asarray(number.reshape(-1), np.int64)
 
 
-def auroc_draws(
-    scores: NDArray[np.floating],
-    labels: NDArray[np.bool_],
-    blocks: NDArray[np.int64],
-    weights: NDArray[np.int32],
-) -> NDArray[np.float64]:
-    """Measure an AUROC in each draw of blocks; ties count one half.
+def draw_blocks(n_blocks: int, *, rng: np.random.Generator, n_draws: int = N_DRAWS) -> NDArray[np.float64]:
+    """Draw how often each block counts: once in the first row, then by drawing as many with replacement.
 
     Parameters
     ----------
-    scores, labels, blocks
-        Of the windows, shape ``(window,)``; blocks are numbered from 0.
-    weights
-        As of `block_weights`.
+    n_blocks
+        To draw from.
+    rng
+        Draws.
+    n_draws
+        Rows behind the first.
 
     Returns
     -------
-    Shape ``(draw,)``; NaN where a draw has one class only, and where there are too few blocks.
+    Shape ``(draw, block)``.
     """
-    if weights.shape[1] < LEAST_BLOCKS:
-        return np.full(len(weights), np.nan)
-    order = np.argsort(scores, kind="stable")
-    ordered, positive, block = scores[order], labels[order], blocks[order]
-    # of equal scores each group counts as one place
-    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    found = np.empty(len(weights))
-    for index, drawn in enumerate(weights):
-        weight = drawn[block].astype(np.float64)
-        hits = np.add.reduceat(weight * positive, first)
-        misses = np.add.reduceat(weight * ~positive, first)
-        below = np.cumsum(misses) - misses
-        total = hits.sum() * misses.sum()
-        found[index] = (hits * (below + misses / 2)).sum() / total if total else np.nan
+    drawn = rng.multinomial(n_blocks, np.full(n_blocks, 1 / max(1, n_blocks)), size=n_draws)
+    return np.concatenate([np.ones((1, n_blocks)), drawn])
+
+
+def auroc(
+    scores: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    *,
+    blocks: NDArray[np.integer],
+    draws: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Measure how often a labelled window outranks another, in each draw; ties count one half.
+
+    The rarer class is sorted, and cuts the scores into slots; how many windows of the other class each slot has of
+    each block is counted once. A draw weighs these counts, so that windows are sorted once for all draws.
+
+    Parameters
+    ----------
+    scores, labels
+        Shape ``(window,)``.
+    blocks
+        Of each window, from 0, shape ``(window,)``.
+    draws
+        How often each block counts, shape ``(draw, block)``; of `draw_blocks`.
+
+    Returns
+    -------
+    Shape ``(draw,)``; NaN where a draw has one class only.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN.
+    """
+    if np.isnan(scores).any():
+        raise ValueError("a score is NaN: it has no rank")
+    labels_are_rare = 2 * int(labels.sum()) <= len(labels)
+    rare = labels if labels_are_rare else ~labels
+    order = np.argsort(scores[rare], kind="stable")
+    edges, rare_block = scores[rare][order], blocks[rare][order]
+    other, other_block = scores[~rare], blocks[~rare]
+    # one half below what is equal and one half above it
+    slot = np.concatenate([np.searchsorted(edges, other, side) for side in ("left", "right")])
+    n_slots = len(edges) + 1
+    counts = sparse.csr_array(
+        (np.full(len(slot), 0.5), (slot, np.tile(other_block, 2))), shape=(n_slots, draws.shape[1])
+    )
+    found = np.full(len(draws), np.nan)
+    at_once = max(1, _AT_ONCE // n_slots)
+    for first in range(0, len(draws), at_once):
+        times = np.ascontiguousarray(draws[first : first + at_once].T)
+        of_other = counts @ times
+        below = np.zeros((n_slots, times.shape[1]))
+        np.cumsum(times[rare_block], axis=0, out=below[1:])
+        pairs = below[-1] * of_other.sum(0)
+        outranked = np.einsum("sd,sd->d", below, of_other)  # pairs whose rare window is the lower one
+        won = pairs - outranked if labels_are_rare else outranked
+        np.divide(won, pairs, out=found[first : first + at_once], where=pairs > 0)
     return found

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mfdmodel.resampling import block_auroc
+from mfdmodel.resampling import Resampler
 
 
 def probe_pairs(
@@ -24,8 +24,7 @@ def probe_pairs(
     *,
     train: tuple[NDArray[np.floating], NDArray[np.bool_]],
     test: tuple[NDArray[np.floating], NDArray[np.bool_]],
-    blocks: NDArray[np.integer],
-    draws: NDArray[np.float64],
+    resampler: Resampler,
     strength: float = 0.01,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
@@ -37,10 +36,8 @@ def probe_pairs(
         Of experiments, by index.
     train, test
         Features ``(window, feature)`` and labels ``(window, experiment)``.
-    blocks
-        Of the test windows, from 0.
-    draws
-        How often blocks count, ``(draw, block)``; see `resampling`.
+    resampler
+        Of the test windows.
     strength
         Inverse of the L2 penalty of the regression, on standardised features: low, as few windows are labelled by one
         experiment alone.
@@ -64,12 +61,12 @@ def probe_pairs(
         for one, other in ((first, second), (second, first)):
             scores = _fit(train[0], train[1][:, one], test[0], strength)
             for labelled, into in ((one, own), (other, across)):
-                into.append(_auroc(scores, test[1][:, labelled], blocks, draws))
+                into.append(_auroc(scores, test[1][:, labelled], resampler))
         found["probe_own"].append((own[0] + own[1]) / 2)
         found["probe_transfer"].append((across[0] + across[1]) / 2)
         alone, wanted = (labels[:, first] != labels[:, second] for labels in (train[1], test[1]))
         scores = _fit(train[0][alone], train[1][alone, first], test[0][wanted], strength)
-        found["probe_difference"].append(_auroc(scores, test[1][wanted, first], blocks[wanted], draws))
+        found["probe_difference"].append(_auroc(scores, test[1][wanted, first], resampler.take(wanted)))
         if on_progress is not None:
             on_progress("probing pairs", done + 1, len(pairs))
     return {name: np.array(values) for name, values in found.items()}
@@ -100,11 +97,8 @@ def _fit(
 
 
 def _auroc(
-    scores: NDArray[np.float64] | None,
-    labels: NDArray[np.bool_],
-    blocks: NDArray[np.integer],
-    draws: NDArray[np.float64],
+    scores: NDArray[np.float64] | None, labels: NDArray[np.bool_], resampler: Resampler
 ) -> NDArray[np.float64]:
     if scores is None:
-        return np.full(len(draws), np.nan)
-    return block_auroc(scores, labels, blocks=blocks, draws=draws)
+        return np.full(len(resampler.draws), np.nan)
+    return resampler.auroc(scores, labels)

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.resampling import block_auroc, correlations, mean_of_known
+from mfdmodel.resampling import Resampler, mean_of_groups, mean_of_known
 from mfdstore.errors import ConfigError
 from mfdstore.metadata import FactorTable
 
@@ -177,8 +177,7 @@ def score_pairs(
     pairs: Sequence[Pair],
     *,
     factors: FactorTable,
-    blocks: NDArray[np.integer],
-    draws: NDArray[np.float64],
+    resampler: Resampler,
 ) -> tuple[PairScores, ...]:
     """Score how a part of the predictions agrees within pairs.
 
@@ -192,22 +191,20 @@ def score_pairs(
         To be scored.
     factors
         Of the experiments.
-    blocks
-        Of each window, from 0, shape ``(window,)``.
-    draws
-        How often blocks count, shape ``(draw, block)``.
+    resampler
+        Of the windows.
 
     Raises
     ------
     ValueError
         If shapes do not fit.
     """
-    if part.logits.shape != labels.shape or len(blocks) != len(labels):
+    n_windows, n_experiments = len(resampler.blocks), len(factors.experiments)
+    if not part.logits.shape == labels.shape == (n_windows, n_experiments):
         raise ValueError(
-            f"logits {part.logits.shape}, labels {labels.shape} and {len(blocks)} blocks do not fit"
+            f"logits {part.logits.shape}, labels {labels.shape}, {n_windows} windows and {n_experiments} experiments "
+            "do not fit"
         )
-    if labels.shape[1] != len(factors.experiments) or draws.shape[1] <= blocks.max(initial=0):
-        raise ValueError("experiments or blocks do not fit")
     target, biosample, lab = (factors[name].values for name in ("target", "biosample", "lab"))
 
     def others(experiment: int, pair: Pair) -> list[int]:
@@ -227,7 +224,8 @@ def score_pairs(
         asked = [
             (one, other) for one in (first, second) for lab_of in (first, second) for other in by_lab[lab_of]
         ]
-        agreed = correlations(part.logits, [(first, second), *asked], blocks=blocks, draws=draws)
+        one_of, other_of = np.array([(first, second), *asked]).T
+        agreed = resampler.correlations(part.logits[:, one_of], part.logits[:, other_of]).T
         turned = cosines(part.weights, [(first, second), *asked])[:, None]
         equal = _equal(part.weights[first], part.weights[second])
         correlation, cosine = _Agreement(agreed, asked), _Agreement(turned, asked)
@@ -235,7 +233,7 @@ def score_pairs(
         only = labelled[0] != labelled[1]
         gap = np.zeros(only.sum()) if equal else (part.logits[:, first] - part.logits[:, second])[only]
         auroc = {
-            (scored, truth): block_auroc(part.logits[:, scored], labels[:, truth], blocks=blocks, draws=draws)
+            (scored, truth): resampler.auroc(part.logits[:, scored], labels[:, truth])
             for scored in (first, second)
             for truth in (first, second)
         }
@@ -245,11 +243,11 @@ def score_pairs(
             "retrieval": correlation.retrieval(first, second, by_lab),
             "transfer": (auroc[first, second] + auroc[second, first]) / 2,
             "own": (auroc[first, first] + auroc[second, second]) / 2,
-            "difference": block_auroc(gap, labelled[0][only], blocks=blocks[only], draws=draws),
+            "difference": resampler.take(only).auroc(gap, labelled[0][only]),
             "cosine": cosine.partner,
             "cosine_retrieval": cosine.retrieval(first, second, by_lab),
         }
-        values = {name: np.broadcast_to(value, len(draws)) for name, value in values.items()}
+        values = {name: np.broadcast_to(value, len(resampler.draws)) for name, value in values.items()}
         scores.append(PairScores(pair, equal, len({*by_lab[first], *by_lab[second]}), values))
     return tuple(scores)
 
@@ -267,7 +265,7 @@ def target_values(scores: Sequence[PairScores], measure: str) -> NDArray[np.floa
     """Average a measure over the pairs of each target: shape ``(draw, target)``, targets in order of their names."""
     targets = sorted({one.pair.target for one in scores})
     columns = [
-        mean_of_known(np.stack([one.values[measure] for one in scores if one.pair.target == name]))
+        mean_of_groups(np.stack([one.values[measure] for one in scores if one.pair.target == name], axis=1))
         for name in targets
     ]
     return np.stack(columns, axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from mfdmodel.checkpoint.models import Description, load_model
 from mfdmodel.checkpoint.seen import check_unseen
 from mfdmodel.devices import choose_device, computing_on
-from mfdmodel.evaluate.scores import GROUPED_BY, Evaluation, ExperimentScore, GroupScore, write_evaluation
+from mfdmodel.evaluate.scores import (
+    GROUPED_BY,
+    Evaluation,
+    ExperimentScore,
+    GroupScore,
+    HeldOutScores,
+    write_evaluation,
+)
 from mfdmodel.evaluate.subspaces import COMBINED, predict_by_subspace
 from mfdmodel.metrics import finite_mean, group_means, rank_experiment
 from mfdmodel.model import SequenceModel
@@ -71,7 +78,13 @@ def predict(
 
 
 def score_predictions(
-    predictions: NDArray[np.float32], *, store: Store, split: Split, epoch: int, factors: FactorTable
+    predictions: NDArray[np.float32],
+    *,
+    store: Store,
+    split: Split,
+    epoch: int,
+    factors: FactorTable,
+    held_out: NDArray[np.bool_],
 ) -> Evaluation:
     """Rank the windows of a split by predictions.
 
@@ -87,6 +100,8 @@ def score_predictions(
         Of the model, for the record.
     factors
         Of the experiments.
+    held_out
+        Those that training left out of the loss, shape ``(experiment,)``; their means are apart.
     """
     rows = store.windows.rows(split)
     rankings = [
@@ -96,6 +111,37 @@ def score_predictions(
     auroc = np.array([ranking.auroc for ranking in rankings])
     precision = np.array([ranking.average_precision for ranking in rankings])
     names = tuple(name for name in GROUPED_BY if name in factors and factors[name].kind == "category")
+
+    def means(columns: NDArray[np.int64]) -> tuple[GroupScore, dict[str, tuple[GroupScore, ...]]]:
+        return _means(auroc[columns], precision[columns], factors.take(columns), names)
+
+    overall, groups = means(np.flatnonzero(~held_out))
+    return Evaluation(
+        split=split,
+        n_windows=len(rows),
+        epoch=epoch,
+        store_digest=store.digest,
+        overall=overall,
+        groups=groups,
+        held_out=HeldOutScores(*means(np.flatnonzero(held_out))) if held_out.any() else None,
+        experiments=tuple(
+            ExperimentScore(
+                experiment,
+                {name: factors[name].values[index] for name in names},
+                ranking.n_positive,
+                ranking.auroc,
+                ranking.average_precision,
+                bool(held_out[index]),
+            )
+            for index, (experiment, ranking) in enumerate(zip(store.experiments, rankings, strict=True))
+        ),
+    )
+
+
+def _means(
+    auroc: NDArray[np.float64], precision: NDArray[np.float64], factors: FactorTable, names: Sequence[str]
+) -> tuple[GroupScore, dict[str, tuple[GroupScore, ...]]]:
+    """Average over experiments, and over those of each value of some factors; scores of shape ``(experiment,)``."""
     groups = {}
     for name in names:
         pairs = zip(group_means(auroc, factors[name]), group_means(precision, factors[name]), strict=True)
@@ -106,24 +152,7 @@ def score_predictions(
             for by_auroc, by_precision in pairs
         )
     mean_auroc, n_scored = finite_mean(auroc)
-    return Evaluation(
-        split=split,
-        n_windows=len(rows),
-        epoch=epoch,
-        store_digest=store.digest,
-        overall=GroupScore(None, mean_auroc, finite_mean(precision)[0], n_scored, store.n_experiments),
-        groups=groups,
-        experiments=tuple(
-            ExperimentScore(
-                experiment,
-                {name: factors[name].values[index] for name in names},
-                ranking.n_positive,
-                ranking.auroc,
-                ranking.average_precision,
-            )
-            for index, (experiment, ranking) in enumerate(zip(store.experiments, rankings, strict=True))
-        ),
-    )
+    return GroupScore(None, mean_auroc, finite_mean(precision)[0], n_scored, len(auroc)), groups
 
 
 def evaluate_run(
@@ -186,7 +215,12 @@ def evaluate_run(
             remedy="The training diverged; train again with a lower training.lr or with training.gradient_clip.",
         )
     evaluation = score_predictions(
-        predictions, store=opened, split=split, epoch=trained.epoch, factors=trained.description.factors
+        predictions,
+        store=opened,
+        split=split,
+        epoch=trained.epoch,
+        factors=trained.description.factors,
+        held_out=np.isin(opened.experiments, trained.description.config.training.held_out),
     )
     write_evaluation(run, evaluation)
     return evaluation

@@ -34,6 +34,8 @@ class ExperimentScore:
         Labelled windows of the split.
     auroc, average_precision
         NaN where all windows of the split are labelled, or none.
+    held_out
+        Whether training left it out of the loss, so that it is predicted from its metadata alone.
     """
 
     experiment: str
@@ -41,11 +43,12 @@ class ExperimentScore:
     n_positive: int
     auroc: float
     average_precision: float
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
 class GroupScore:
-    """Mean scores of the experiments that share a value of a factor; all of them where `name` and factor are none.
+    """Mean scores of the experiments that share a value of a factor, or of all: `name` is `None` then.
 
     Parameters
     ----------
@@ -65,6 +68,20 @@ class GroupScore:
 
 
 @dataclass(frozen=True)
+class HeldOutScores:
+    """Mean scores of the experiments that training left out of the loss.
+
+    Parameters
+    ----------
+    overall, groups
+        Over them alone, as in `Evaluation`.
+    """
+
+    overall: GroupScore
+    groups: Mapping[str, tuple[GroupScore, ...]]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Scores of a model on a split.
 
@@ -79,11 +96,13 @@ class Evaluation:
     store_digest
         Of the store that was read.
     overall
-        Means over all experiments.
+        Means over all experiments that the model was trained on.
     groups
-        Means by the values of each factor of `GROUPED_BY` that the store has.
+        Means over the same by the values of each factor of `GROUPED_BY` that the store has.
+    held_out
+        Means over the others; `None` where there are none.
     experiments
-        In the order of the store.
+        In the order of the store, those held out among them.
     """
 
     split: str
@@ -92,7 +111,13 @@ class Evaluation:
     store_digest: str
     overall: GroupScore
     groups: Mapping[str, tuple[GroupScore, ...]]
+    held_out: HeldOutScores | None
     experiments: tuple[ExperimentScore, ...]
+
+    @property
+    def held_out_experiments(self) -> tuple[ExperimentScore, ...]:
+        """Those that training left out of the loss."""
+        return tuple(score for score in self.experiments if score.held_out)
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -103,11 +128,11 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "epoch": evaluation.epoch,
         "store_digest": evaluation.store_digest,
         "scored": "probabilities, mean of both strands, all windows of the split",
-        "overall": _group_to_json(evaluation.overall),
-        "groups": {
-            factor: [{"name": group.name} | _group_to_json(group) for group in groups]
-            for factor, groups in evaluation.groups.items()
-        },
+        "means": "over the experiments that training did not leave out of the loss; over those in held_out",
+        **_means_to_json(evaluation.overall, evaluation.groups),
+        "held_out": None
+        if evaluation.held_out is None
+        else _means_to_json(evaluation.held_out.overall, evaluation.held_out.groups),
         "experiments": [
             {
                 "experiment": score.experiment,
@@ -115,6 +140,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
                 "n_positive": score.n_positive,
                 "auroc": _number_or_none(score.auroc),
                 "average_precision": _number_or_none(score.average_precision),
+                "held_out": score.held_out,
             }
             for score in evaluation.experiments
         ],
@@ -132,14 +158,25 @@ def format_table(evaluation: Evaluation) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(
-        ["experiment", *evaluation.groups, "n_positive", "n_windows", "auroc", "average_precision"]
+        [
+            "experiment",
+            *evaluation.groups,
+            "n_positive",
+            "n_windows",
+            "auroc",
+            "average_precision",
+            "held_out",
+        ]
     )
     for score in evaluation.experiments:
         numbers = [
             "" if np.isnan(value) else f"{value:.6f}" for value in (score.auroc, score.average_precision)
         ]
         factors = [score.factors[name] or "" for name in evaluation.groups]
-        writer.writerow([score.experiment, *factors, score.n_positive, evaluation.n_windows, *numbers])
+        held_out = "yes" if score.held_out else "no"
+        writer.writerow(
+            [score.experiment, *factors, score.n_positive, evaluation.n_windows, *numbers, held_out]
+        )
     return text.getvalue()
 
 
@@ -156,16 +193,17 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
         return None
     content = read_json(path)
     try:
+        overall, groups = _means_from_json(content)
+        # what was written before there was this key held nothing out, or must be evaluated again
+        held_out = content.get("held_out")
         return Evaluation(
             split=content["split"],
             n_windows=int(content["n_windows"]),
             epoch=int(content["epoch"]),
             store_digest=content["store_digest"],
-            overall=_group_from_json(None, content["overall"]),
-            groups={
-                factor: tuple(_group_from_json(group["name"], group) for group in groups)
-                for factor, groups in content["groups"].items()
-            },
+            overall=overall,
+            groups=groups,
+            held_out=None if held_out is None else HeldOutScores(*_means_from_json(held_out)),
             experiments=tuple(
                 ExperimentScore(
                     item["experiment"],
@@ -173,12 +211,31 @@ def read_evaluation(run: Path, split: str) -> Evaluation | None:
                     int(item["n_positive"]),
                     _number_or_nan(item["auroc"]),
                     _number_or_nan(item["average_precision"]),
+                    bool(item.get("held_out", False)),
                 )
                 for item in content["experiments"]
             ),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, f"scores that cannot be read ({error!r})") from error
+
+
+def _means_to_json(overall: GroupScore, groups: Mapping[str, tuple[GroupScore, ...]]) -> dict[str, Any]:
+    return {
+        "overall": _group_to_json(overall),
+        "groups": {
+            factor: [{"name": group.name} | _group_to_json(group) for group in members]
+            for factor, members in groups.items()
+        },
+    }
+
+
+def _means_from_json(content: Mapping[str, Any]) -> tuple[GroupScore, dict[str, tuple[GroupScore, ...]]]:
+    groups = {
+        factor: tuple(_group_from_json(group["name"], group) for group in members)
+        for factor, members in content["groups"].items()
+    }
+    return _group_from_json(None, content["overall"]), groups
 
 
 def _group_to_json(group: GroupScore) -> dict[str, Any]:

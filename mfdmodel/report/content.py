@@ -125,6 +125,15 @@ def read_run(run: Path, *, split: str = "test") -> RunContent:
             expected=f"those of its best model, of epoch {best + 1}",
             remedy=f"The run went on since; evaluate it again: mfdmodel evaluate {run} --split {split}",
         )
+    marked = {score.experiment for score in evaluation.held_out_experiments}
+    left_out = set(description.config.training.held_out)
+    if marked != left_out:
+        raise RunError(
+            run,
+            found=f"scores on split {split} of {len(marked)} experiments held out of the loss",
+            expected=f"the {len(left_out)} that training held out, apart from the others",
+            remedy=f"They are of an earlier version; evaluate it again: mfdmodel evaluate {run} --split {split}",
+        )
     _check_record(run / RUN_RECORD, record)
     n_experiments = len(description.factors)
     try:

@@ -134,6 +134,7 @@ def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mappi
 def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colours: str | None) -> str | None:
     """Draw each experiment's AUROC as a dot, one row a value of a factor, rows sorted by their mean.
 
+    Experiments that were held out of the loss are rings, and in no mean beside others.
     Where there are too many values, those of most experiments are drawn, of equals those of the lowest mean, and the
     figure says how many are left out.
 
@@ -152,7 +153,8 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             grouped.setdefault(score.factors.get(rows) or "(missing)", []).append(score)
     if not grouped:
         return None
-    means = {name: float(np.mean([score.auroc for score in members])) for name, members in grouped.items()}
+    trained = {name: [one for one in members if not one.held_out] for name, members in grouped.items()}
+    means = {name: float(np.mean([one.auroc for one in trained[name] or grouped[name]])) for name in grouped}
     largest = sorted(grouped, key=lambda name: (-len(grouped[name]), means[name]))[:_MOST_ROWS]
     order = sorted(largest, key=means.__getitem__)
     n_left_out = len(grouped) - len(order)
@@ -164,19 +166,24 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             values = np.array([score.auroc for score in members])
             offsets = _spread(len(members))
             dots = [palette[(score.factors.get(colours) if colours else None) or ""] for score in members]
-            axes.scatter(values, row + offsets, s=18, c=dots, alpha=0.8, lw=0)
-            axes.plot([values.mean()] * 2, [row - 0.36, row + 0.36], color=INK, lw=1.6, solid_capstyle="butt")
+            faces = ["none" if one.held_out else dot for one, dot in zip(members, dots, strict=True)]
+            axes.scatter(values, row + offsets, s=18, facecolors=faces, edgecolors=dots, alpha=0.8, lw=0.8)
+            axes.plot([means[name]] * 2, [row - 0.36, row + 0.36], color=INK, lw=1.6, solid_capstyle="butt")
         axes.axvline(0.5, color=FAINT, lw=1, ls=(0, (3, 3)))
         axes.set_yticks(range(len(order)), [f"{shorten(name)}  ({len(grouped[name])})" for name in order])
         axes.set_ylim(-0.7, len(order) - 0.3)
         axes.grid(axis="y", visible=False)
         left_out = f"the {len(order)} values of most experiments; {n_left_out} others are not drawn"
         axes.set_xlabel(f"AUROC\n{left_out}" if n_left_out else "AUROC")
-        if len(palette) > 1:
-            handles = [
-                axes.scatter([], [], s=18, color=colour, label=shorten(name or "(missing)"))
-                for name, colour in palette.items()
-            ]
+        handles = [
+            axes.scatter([], [], s=18, color=colour, label=shorten(name or "(missing)"))
+            for name, colour in palette.items()
+            if len(palette) > 1
+        ]
+        if any(score.held_out for score in scores):
+            ring = axes.scatter([], [], s=18, facecolors="none", edgecolors=INK, label="held out of the loss")
+            handles.append(ring)
+        if handles:
             axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4)
         return to_svg(figure)
 
@@ -184,29 +191,33 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
 def draw_comparison(
     first: tuple[str, Sequence[ExperimentScore]], second: tuple[str, Sequence[ExperimentScore]]
 ) -> str | None:
-    """Draw the AUROC of the same experiments under two runs against each other.
+    """Draw the AUROC of the same experiments under two runs against each other; rings are held out by either.
 
     Returns
     -------
     `None` where no experiment has a score under both.
     """
-    other = {score.experiment: score.auroc for score in second[1]}
-    pairs = np.array([(other.get(score.experiment, np.nan), score.auroc) for score in first[1]], np.float64)
-    pairs = pairs[~np.isnan(pairs).any(axis=1)]
-    if not len(pairs):
+    other = {score.experiment: score for score in second[1]}
+    both = [(other[score.experiment], score) for score in first[1] if score.experiment in other]
+    both = [pair for pair in both if not any(np.isnan(score.auroc) for score in pair)]
+    if not both:
         return None
+    pairs = np.array([[score.auroc for score in pair] for pair in both])
+    trained = np.array([not any(score.held_out for score in pair) for pair in both])
     with matplotlib.rc_context(STYLE):
         figure, axes = _new(3.7, 3.6)
         low, high = float(pairs.min()) - 0.02, min(float(pairs.max()) + 0.02, 1.005)
         axes.plot([low, high], [low, high], color=FAINT, lw=1)
-        axes.scatter(pairs[:, 0], pairs[:, 1], s=16, color=COLOURS[0], alpha=0.7, lw=0)
+        faces = np.where(trained, COLOURS[0], "none").tolist()
+        x, y = pairs.T
+        axes.scatter(x, y, s=16, facecolors=faces, edgecolors=COLOURS[0], alpha=0.7, lw=0.8)
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
         axes.set_aspect("equal")
         axes.set_xlabel(f"AUROC, {shorten(second[0])}")
         axes.set_ylabel(f"AUROC, {shorten(first[0])}")
-        above = int((pairs[:, 1] > pairs[:, 0]).sum())
-        axes.set_title(f"higher in {above} of {len(pairs)} experiments", fontsize=10, color=INK, loc="left")
+        title = f"higher in {(y > x)[trained].sum()} of {trained.sum()} experiments"
+        axes.set_title(title, fontsize=10, color=INK, loc="left")
         return to_svg(figure)
 
 

@@ -17,7 +17,7 @@ from mfdmodel.analyses.embedding.neighbours import N_PERMUTATIONS, Clustering
 from mfdmodel.analyses.embedding.run import RunEmbedding
 from mfdmodel.analyses.independence.result import Independence
 from mfdmodel.analyses.truth.probes import ProbeScore, ProbeSummary, summarise
-from mfdmodel.evaluate.scores import Evaluation
+from mfdmodel.evaluate.scores import Evaluation, GroupScore
 from mfdmodel.report.content import RunContent
 from mfdmodel.report.embedding_figure import draw_embedding
 from mfdmodel.report.figures import (
@@ -33,6 +33,8 @@ from mfdmodel.report.figures import (
 _NOTABLE: Final = 0.005
 """Difference of mean AUROC below which the page calls two subspaces equal."""
 
+_RINGS: Final = " Rings were held out of the loss, and are in no mean beside others."
+
 _CONTROL: Final = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 """Characters that a page may not hold, though metadata may."""
 
@@ -42,6 +44,13 @@ class _SideBySide:
     name: str | None
     n_experiments: int
     auroc: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _GroupRow:
+    name: str | None
+    trained: GroupScore | None
+    held_out: GroupScore | None
 
 
 def render_page(
@@ -91,10 +100,17 @@ def render_page(
         comparisons=[
             (
                 _figure(draw_comparison((names[0], scores), (name, one.evaluation.experiments))),
-                f"AUROC of each experiment; above the line {names[0]} is better than {name}.",
+                f"AUROC of each experiment; above the line {names[0]} is better than {name}."
+                + (_RINGS if run.evaluation.held_out or one.evaluation.held_out else ""),
             )
             for name, one in zip(names[1:], others, strict=True)
         ],
+        held_out_by_run={
+            name: len(one.evaluation.held_out_experiments)
+            for name, one in zip(names, runs, strict=True)
+            if one.evaluation.held_out
+        },
+        group_rows={factor: _group_rows(run.evaluation, factor) for factor in run.evaluation.groups},
         side_by_side={factor: _side_by_side(runs, factor) for factor in run.evaluation.groups},
         probes=probes,
         probe_summaries=summaries,
@@ -111,7 +127,8 @@ def render_page(
         losses=_figure(draw_losses(curves)),
         dependence_figure=_figure(draw_dependence(curves, widths)),
         scores_figure=_figure(draw_scores_by_group(scores, rows=rows, colours=colours)),
-        scores_caption=f"AUROC of each experiment by {rows}, coloured by {colours or 'nothing'}; bars are means.",
+        scores_caption=f"AUROC of each experiment by {rows}, coloured by {colours or 'nothing'}; bars are means."
+        + (_RINGS if run.evaluation.held_out else ""),
         experiments=sorted(scores, key=lambda score: (np.isnan(score.auroc), -score.auroc, score.experiment)),
         label_rows=_label_rows(run),
         labels_figure=_figure(
@@ -130,7 +147,11 @@ def _resource(name: str) -> str:
 
 def _chance(evaluation: Evaluation) -> float:
     """Average the share of labelled windows over the experiments that the mean average precision is of."""
-    scored = [score.n_positive for score in evaluation.experiments if not np.isnan(score.average_precision)]
+    scored = [
+        score.n_positive
+        for score in evaluation.experiments
+        if not (score.held_out or np.isnan(score.average_precision))
+    ]
     return float(np.mean(scored)) / evaluation.n_windows if scored else float("nan")
 
 
@@ -186,6 +207,14 @@ def _figure_factors(evaluation: Evaluation) -> tuple[str, str | None]:
         (name for name in ("assay", "biosample") if name in evaluation.groups and name != rows), None
     )
     return rows, colours
+
+
+def _group_rows(evaluation: Evaluation, factor: str) -> list[_GroupRow]:
+    """Set the means over the experiments trained on beside those over the held out ones, value by value."""
+    trained = {group.name: group for group in evaluation.groups[factor]}
+    others = evaluation.held_out.groups[factor] if evaluation.held_out else ()
+    held_out = {group.name: group for group in others}
+    return [_GroupRow(name, trained.get(name), held_out.get(name)) for name in trained | held_out]
 
 
 def _side_by_side(runs: Sequence[RunContent], factor: str) -> list[_SideBySide]:

@@ -10,13 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
-
 from mfdmodel.checkpoint.states import write_json, write_text
 from mfdmodel.evaluate.subspaces import COMBINED
-from mfdmodel.intervals import LEVEL, Interval
+from mfdmodel.intervals import Interval, student
 from mfdmodel.sweep.cells import CellResult
 from mfdstore.schema import ROLES, Split
 
@@ -57,9 +53,9 @@ def summarise(results: Sequence[CellResult]) -> tuple[Row, ...]:
             Row(
                 price,
                 len(ended),
-                _mean([one.valid_loss for one in ended]),
-                _mean([one.squared_correlations for one in ended]),
-                {way: _mean([(one.auroc or {}).get(way, math.nan) for one in ended]) for way in WAYS},
+                student([one.valid_loss for one in ended]),
+                student([one.squared_correlations for one in ended]),
+                {way: student([(one.auroc or {}).get(way, math.nan) for one in ended]) for way in WAYS},
             )
         )
     return tuple(rows)
@@ -97,17 +93,6 @@ def sweep_to_json(results: Sequence[CellResult], *, split: Split) -> dict[str, o
         "rows": [_without_nan(asdict(row)) for row in summarise(results)],
         "runs": [_without_nan(asdict(one)) for one in results],
     }
-
-
-def _mean(values: Sequence[float]) -> Interval:
-    present: NDArray[np.float64] = np.array([value for value in values if not math.isnan(value)])
-    if not len(present):
-        return Interval(math.nan, math.nan, math.nan)
-    mean = float(present.mean())
-    if len(present) < 2:
-        return Interval(mean, math.nan, math.nan)
-    error = float(stats.t.ppf((1 + LEVEL) / 2, len(present) - 1) * stats.sem(present))
-    return Interval(mean, mean - error, mean + error)
 
 
 def _without_nan(content: dict[str, object]) -> dict[str, object]:

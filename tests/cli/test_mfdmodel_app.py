@@ -89,6 +89,34 @@ def test_mfdmodel__trains_evaluates_and_reports(planted: Store, config: Path, tm
     assert "training.seed = 0" in err
 
 
+def test_evaluate__names_what_was_held_out_of_the_loss(
+    planted: Store, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    options = ("--store", planted.path, "--config", config, "--device", "cpu", "--threads", 1)
+    code, _, _ = call("train", *options, "--out", run, "--epochs", 1, "--hold-out-experiments", "target=MAX")
+    assert code == 0
+    code, out, _ = call("evaluate", run, "--device", "cpu")
+    assert code == 0
+    written = json.loads((run / "evaluation" / "test.json").read_text())
+    rows = [line.replace("│", " ").split() for line in out.splitlines()]
+    trained, held_out = (
+        [row[2:] for row in rows if row[:2] == title.split()] for title in ("trained on", "held out")
+    )
+    for (found,), part in ((trained, written), (held_out, written["held_out"])):
+        means = part["overall"]
+        assert found[:2] == [str(means["n_experiments"]), str(means["n_scored"])]
+        assert found[2:] == [f"{means[name]:.3f}" for name in ("auroc", "average_precision")]
+    by_name = {one["experiment"]: one for one in written["experiments"]}
+    for name in ("ENCFF002XYZ", "ENCFF003XYZ"):
+        assert [name, f"{by_name[name]['auroc']:.3f}"] in [row[:2] for row in rows]
+    assert "ENCFF001XYZ" not in out
+    monkeypatch.setattr("cli.run_commands._MOST_NAMED", 1)
+    _, out, _ = call("evaluate", run, "--device", "cpu")
+    assert "ENCFF003XYZ" not in out
+    assert "and 1 more, see test.tsv" in out
+
+
 def test_train__refuses_in_one_line_and_leaves_nothing(planted: Store, config: Path, tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         code, out, err = call("train", "--out", tmp_path / "run", "--device", "cpu", *arguments)

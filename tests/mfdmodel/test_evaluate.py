@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mfdmodel.checkpoint.models import load_model, write_model
-from mfdmodel.evaluate.run import evaluate_run, predict
+from mfdmodel.evaluate.run import evaluate_run, predict, score_predictions
 from mfdmodel.evaluate.scores import Evaluation, format_table, read_evaluation, to_json, write_evaluation
 from mfdmodel.train.fit import train
 from mfdstore.dinucleotides import one_hot, reverse_complement
@@ -126,11 +126,59 @@ def test_evaluation__is_a_table_too(run: Path, planted: Store) -> None:
     assert format_table(evaluation).count("\n") == 7
 
 
+@pytest.mark.parametrize("held_out", [(), (1,), (0, 1, 4, 5)])
+def test_score_predictions__keeps_what_was_held_out_from_the_means(
+    planted: Store, tmp_path: Path, held_out: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = planted.windows.rows("test")
+    labels = np.array([planted.labels_of(column)[rows] for column in range(6)])
+    predictions = (labels + rng.normal(size=labels.shape)).astype(np.float32)
+    evaluation = score_predictions(
+        predictions,
+        store=planted,
+        split="test",
+        epoch=0,
+        factors=planted.factors,
+        held_out=np.isin(np.arange(6), held_out),
+    )
+    # the last one has one class only
+    auroc = {k: roc_auc_score(labels[k], predictions[k]) for k in range(5)}
+    precision = {k: average_precision_score(labels[k], predictions[k]) for k in range(5)}
+    trained = [k for k in range(6) if k not in held_out]
+    parts = [(trained, evaluation)]
+    if held_out:
+        assert evaluation.held_out is not None
+        parts.append((list(held_out), evaluation.held_out))
+    else:
+        assert evaluation.held_out is None
+    for members, means in parts:
+        scored = [k for k in members if k < 5]
+        assert (means.overall.n_scored, means.overall.n_experiments) == (len(scored), len(members))
+        assert means.overall.auroc == pytest.approx(np.mean([auroc[k] for k in scored]))
+        assert means.overall.average_precision == pytest.approx(np.mean([precision[k] for k in scored]))
+        by_target = {group.name: group for group in means.groups["target"]}
+        of_ctcf = [auroc[k] for k in members if k < 2]
+        assert ("CTCF" in by_target) == bool(of_ctcf)
+        if of_ctcf:
+            assert by_target["CTCF"].auroc == pytest.approx(np.mean(of_ctcf))
+            assert by_target["CTCF"].n_experiments == len(of_ctcf)
+    assert [k for k, score in enumerate(evaluation.experiments) if score.held_out] == list(held_out)
+    write_evaluation(tmp_path, evaluation)
+    read = read_evaluation(tmp_path, "test")
+    assert read is not None
+    assert same(read, evaluation)
+    assert len(read.held_out_experiments) == len(held_out)
+    with (tmp_path / "evaluation" / "test.tsv").open(newline="") as file:
+        marks = [row["held_out"] for row in csv.DictReader(file, delimiter="\t")]
+    assert marks == ["yes" if k in held_out else "no" for k in range(6)]
+
+
 def test_read_evaluation__explains_damage(run: Path, tmp_path: Path) -> None:
     write_evaluation(tmp_path, evaluate_run(run, device="cpu", threads=1))
     path = tmp_path / "evaluation" / "test.json"
     whole = json.loads(path.read_text())
-    for change in ({"groups": None}, {"n_windows": "many"}, {"experiments": [{}]}):
+    for change in ({"groups": None}, {"n_windows": "many"}, {"experiments": [{}]}, {"held_out": {}}):
         path.write_text(json.dumps(whole | change))
         with pytest.raises(RunError, match="damaged"):
             read_evaluation(tmp_path, "test")

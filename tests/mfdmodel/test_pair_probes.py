@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mfdmodel.analyses.pair_probes import equal_widths, probe_pairs
-from mfdmodel.resampling import draw_blocks
+from mfdmodel.resampling import Resampler
 
 
 def planted(n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -23,16 +23,14 @@ def planted(n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def test_probe_pairs__finds_the_laboratory_where_it_is() -> None:
     (train, train_labels), (test, test_labels) = planted(3000, 0), planted(2000, 1)
-    blocks = np.arange(2000) // 100
-    draws = draw_blocks(20, 50)
+    resampler = Resampler.draw(np.arange(2000) // 100, rng=np.random.default_rng(0), n_draws=50)
     told: list[tuple[str, int, int]] = []
     found = {
         role: probe_pairs(
             [(0, 1), (0, 2)],
             train=(train[role], train_labels),
             test=(test[role], test_labels),
-            blocks=blocks,
-            draws=draws,
+            resampler=resampler,
             on_progress=lambda *step: told.append(step),
         )
         for role in train
@@ -62,8 +60,7 @@ def test_probe_pairs__agrees_with_a_regression_by_hand() -> None:
         [(0, 1)],
         train=(train["technical"], train_labels),
         test=(test["technical"], test_labels),
-        blocks=np.zeros(300, int),
-        draws=np.ones((1, 1)),
+        resampler=Resampler(np.zeros(300, int), np.ones((1, 1))),
         strength=0.5,
     )
     own, across = (

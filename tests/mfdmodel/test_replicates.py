@@ -17,7 +17,7 @@ from mfdmodel.analyses.replicates import (
     score_pairs,
     target_values,
 )
-from mfdmodel.resampling import compare, draw_blocks
+from mfdmodel.resampling import Resampler, compare
 from mfdstore.errors import ConfigError
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.schema import Role
@@ -110,10 +110,10 @@ def planted(
 def score(
     parts: dict[str, Part], labels: np.ndarray, factors: FactorTable, blocks: np.ndarray, n_draws: int = 200
 ) -> dict[str, tuple[PairScores, ...]]:
-    draws = draw_blocks(int(blocks.max()) + 1, n_draws)
+    resampler = Resampler.draw(blocks, rng=np.random.default_rng(0), n_draws=n_draws)
     pairs = find_pairs(factors)
     return {
-        name: score_pairs(part, labels, pairs, factors=factors, blocks=blocks, draws=draws)
+        name: score_pairs(part, labels, pairs, factors=factors, resampler=resampler)
         for name, part in parts.items()
     }
 
@@ -155,11 +155,11 @@ def test_planted_laboratories__are_left_out_by_the_biological_part() -> None:
 
     for measure in ("correlation", "contrast", "transfer"):
         found = compare(values("biological", measure), values(COMBINED, measure))
-        assert found.difference.both[0] > 0, measure
+        assert found.difference.both.low > 0, measure
         assert found.p_value < 0.01
         assert found.n_higher == found.difference.n_groups == len(TARGETS)
     # the laboratory helps with its own labels, and tells its own peaks from those of the other
-    assert compare(values("biological", "own"), values(COMBINED, "own")).difference.both[1] < 0
+    assert compare(values("biological", "own"), values(COMBINED, "own")).difference.both.high < 0
     assert values("technical", "difference")[0].min() > 0.7
     assert (values("biological", "difference") == 0.5).all()
     assert values("technical", "transfer")[0] == pytest.approx(0.5, abs=0.05)
@@ -181,7 +181,7 @@ def test_planted_nothing__is_not_found() -> None:
     )
     scores = score(both, labels, factors, blocks)
     found = compare(target_values(scores["first"], "transfer"), target_values(scores["second"], "transfer"))
-    assert found.difference.both[0] < 0 < found.difference.both[1]
+    assert found.difference.both.low < 0 < found.difference.both.high
     assert found.p_value > 0.05
 
 
@@ -198,16 +198,14 @@ def test_score_pairs__of_a_laboratory_with_one_target_has_nothing_to_find() -> N
 
 def test_score_pairs__refuses_shapes_that_do_not_fit() -> None:
     parts, labels, factors, blocks = planted(1.0, n=200)
-    pairs, draws, part = find_pairs(factors), draw_blocks(2, 3), parts[COMBINED]
-    score_pairs(part, labels, pairs, factors=factors, blocks=blocks, draws=draws)
+    pairs, part = find_pairs(factors), parts[COMBINED]
+    resampler = Resampler.draw(blocks, rng=np.random.default_rng(0), n_draws=3)
+    score_pairs(part, labels, pairs, factors=factors, resampler=resampler)
     for wrong in (
         {"labels": labels[1:]},
-        {"blocks": blocks[1:]},
-        {"blocks": blocks + 1},
+        {"resampler": resampler.take(np.arange(1, 200))},
         {"factors": table([("A", "B", "C")])},
     ):
-        given = {"labels": labels, "factors": factors, "blocks": blocks} | wrong
+        given = {"labels": labels, "factors": factors, "resampler": resampler} | wrong
         with pytest.raises(ValueError, match="fit"):
-            score_pairs(
-                part, given["labels"], pairs, factors=given["factors"], blocks=given["blocks"], draws=draws
-            )
+            score_pairs(part, given["labels"], pairs, factors=given["factors"], resampler=given["resampler"])

@@ -399,6 +399,59 @@ def test_report__shows_the_independence_where_it_was_measured(runs: dict[str, Pa
         write_report(run)
 
 
+def test_report__marks_what_was_held_out_of_the_loss(
+    runs: dict[str, Path], planted: Store, tmp_path: Path
+) -> None:
+    run, held_out = tmp_path / "partial", ["ENCFF001XYZ", "ENCFF004XYZ"]
+    train(tiny_config(epochs=1, held_out=held_out), store=planted, run=run, device="cpu", threads=1)
+    evaluate_run(run, device="cpu", threads=1)
+    written = json.loads((run / "evaluation" / "test.json").read_text())
+    assert [one["experiment"] for one in written["experiments"] if one["held_out"]] == held_out
+    auroc = {one["experiment"]: one["auroc"] for one in written["experiments"]}
+    trained = [value for name, value in auroc.items() if name not in held_out and value is not None]
+    assert written["overall"]["auroc"] == pytest.approx(np.mean(trained))
+    assert written["held_out"]["overall"]["auroc"] == pytest.approx(np.mean([auroc[k] for k in held_out]))
+    html = write_report(run, compare=[runs["mfd"]]).read_text("utf-8")
+    assert_self_contained(html)
+    text = " ".join(Page(html).text.split())
+    assert "with 4 experiments (2 more were held out of the loss)" in text
+    assert f"mean AUROC, held out{written['held_out']['overall']['auroc']:.3f}2 of 2 experiments" in text
+    assert "3 of 4 experiments trained on scored" in text
+    assert "held out of the loss were 2 in partial." in text
+    assert "(ENCFF001XYZ, ENCFF004XYZ) have means of their own" in text
+    assert text.count("XYZ (held out)") == 2
+    assert "Rings were held out" in text
+    content = read_run(run)
+    scored = [one for one in content.evaluation.experiments if not (one.held_out or np.isnan(one.auroc))]
+    chance = np.mean([one.n_positive for one in scored]) / written["n_windows"]
+    assert f"chance: {chance:.3f}" in text
+    assert "held out" not in Page(render_page(read_run(runs["mfd"]))).text
+    # as an earlier version wrote it, when all experiments were in the means
+    for one in written["experiments"]:
+        del one["held_out"]
+    del written["held_out"]
+    (run / "evaluation" / "test.json").write_text(json.dumps(written))
+    with pytest.raises(RunError, match=r"of 0 experiments held out.*mfdmodel evaluate"):
+        read_run(run)
+
+
+def test_figures__draw_held_out_experiments_as_rings_and_do_not_count_them() -> None:
+    scores = [
+        ExperimentScore("E0", {"target": "A"}, 3, 0.9, 0.1),
+        ExperimentScore("E1", {"target": "A"}, 3, 0.8, 0.1, held_out=True),
+        ExperimentScore("E2", {"target": "B"}, 3, 0.7, 0.1, held_out=True),
+    ]
+    drawn = draw_scores_by_group(scores, rows="target", colours=None)
+    assert drawn is not None
+    assert "held out of the loss" in texts(drawn)
+    assert "held out" not in texts(draw_scores_by_group(scores[:1], rows="target", colours=None))
+    low = [replace(one, auroc=0.5, held_out=False) for one in scores]
+    compared = draw_comparison(("first", scores), ("second", low))
+    assert "higher in 1 of 1 experiments" in texts(compared)
+    for svg, n_rings in ((drawn, 3), (compared or "", 2)):  # one in the legend
+        assert len(re.findall(r'<use [^>]*style="fill: none', svg)) == n_rings
+
+
 def test_independence__is_drawn_where_it_has_numbers() -> None:
     measures = outcome().found.measures
     drawn = texts(draw_independence(measures))

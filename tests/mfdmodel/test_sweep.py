@@ -65,10 +65,7 @@ def test_sweep__goes_on_where_it_was(planted: Store, swept: tuple[Path, tuple[Ce
     out, results = swept
     kept = {one.name: (out / one.name / "model" / "model.safetensors").stat().st_mtime_ns for one in results}
     (out / results[1].name / RESULT).unlink()
-    started = time.monotonic()
-    again = sweep(planted, out)
-    assert time.monotonic() - started < 60
-    assert again == results
+    assert sweep(planted, out) == results
     assert kept == {
         one.name: (out / one.name / "model" / "model.safetensors").stat().st_mtime_ns for one in results
     }
@@ -114,8 +111,11 @@ def test_sweep__tells_a_run_that_diverged_and_does_the_others(
         "forward",
         lambda self, latent: forward(self, latent) * (float("nan") if torch.initial_seed() == 1 else 1),
     )
+    started = time.monotonic()
     results = sweep(planted, tmp_path / "out", lambdas=(0.001,))
+    assert 0 < results[0].seconds < time.monotonic() - started
     assert "training diverged" in results[1].fault
+    assert np.isnan(results[1].seconds)
     assert results[0].auroc is not None
     (row,) = summarise(results)
     assert row.n_runs == 1

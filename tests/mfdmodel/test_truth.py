@@ -8,12 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from mfdmodel.analyses.truth.attributing import sites_in_windows
-from mfdmodel.analyses.truth.blocks import draw_counts, stretches, weighted_auroc
 from mfdmodel.analyses.truth.overlap import SitesInWindows, average_hits, find_hits, integrated_gradients
 from mfdmodel.analyses.truth.recovery import feature_sets, recover, without_covariate
 from mfdmodel.analyses.truth.run import TruthSettings, gc_content, score_run
@@ -23,9 +19,9 @@ from mfdmodel.checkpoint.models import load_model
 from mfdmodel.config_reading import override
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.features import latent_features
-from mfdmodel.intervals import interval
 from mfdmodel.model import build_model
 from mfdmodel.report.write import write_report
+from mfdmodel.resampling import Resampler
 from mfdmodel.train.fit import train
 from mfdstore.build.run import build_store
 from mfdstore.build.settings import BuildSettings, Resources, Sources
@@ -38,43 +34,6 @@ from mfdstore.simulate.settings import SimulationSettings
 from mfdstore.simulate.simulation import Simulation, simulate_sources
 from mfdstore.store import Store
 from tests.planted import objects, tiny_config
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=1, max_size=30))
-def test_weighted_auroc__agrees_with_scikit_learn_on_repeated_windows(
-    windows: list[tuple[int, bool, int]],
-) -> None:
-    scores, labels, count = (np.array(column) for column in zip(*windows, strict=True))
-    (found,) = weighted_auroc(scores.astype(float), labels.astype(bool), count[None].astype(float))
-    scores, labels = np.repeat(scores, count), np.repeat(labels, count)
-    if len(set(labels.tolist())) < 2:
-        assert np.isnan(found)
-    else:
-        assert found == pytest.approx(roc_auc_score(labels, scores))
-
-
-def test_draws__take_whole_stretches_as_many_as_there_are(planted: Store) -> None:
-    rows = planted.windows.rows("test")
-    stretch = stretches(planted.windows, rows, 1280)
-    assert len(set(stretch.tolist())) == int(np.ceil(len(rows) / 10))
-    counts = draw_counts(stretch, n_draws=200, rng=np.random.default_rng(0))
-    for number in set(stretch.tolist()):
-        assert (counts[:, stretch == number] == counts[:, stretch == number][:, :1]).all()
-    assert counts.mean() == pytest.approx(1, abs=0.05)
-
-
-def test_intervals__hold_the_truth_about_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(200):
-        labels = rng.random(400) < 0.3
-        scores = rng.normal(size=400) + labels
-        counts = draw_counts(np.arange(400) // 4, n_draws=200, rng=rng)
-        draws = weighted_auroc(scores, labels, counts)
-        estimate = interval(roc_auc_score(labels, scores), draws)
-        # of two normal distributions a deviation apart
-        held += estimate.low <= 0.7602 <= estimate.high
-    assert 175 <= held <= 198
 
 
 def test_feature_sets__have_equal_widths_and_the_combined_one_half_of_either() -> None:
@@ -113,7 +72,7 @@ def test_recover__finds_each_truth_where_it_is_and_averages_factors() -> None:
         feature_sets({"biological": 3, "technical": 3}),
         train=draw(1000),
         test=draw(800),
-        counts=draw_counts(np.arange(800) // 8, n_draws=100, rng=rng),
+        resampler=Resampler.draw(np.arange(800) // 8, rng=rng, n_draws=100),
     )
     by_key = {(one.role, one.factor, one.value): one for one in results}
     target = by_key["biological", "target", "A"]
@@ -177,12 +136,29 @@ def test_hits__are_those_of_a_hand_drawn_window() -> None:
     )
     values = np.array([[-9.0, 0.1, 3.0, 0.2, 0.0, 4.0]], np.float32)
     hits = find_hits("biological:target:A", {"combined": values}, sites, row=np.array([1]), n_top=3)
-    value, factor = average_hits([hits], np.array([[1.0, 2.0], [3.0, 0.0]]))
+    value, factor = average_hits([hits], Resampler.draw(np.arange(2), rng=np.random.default_rng(0)))
     assert value.precision["combined"].value == pytest.approx(2 / 3)
     assert value.recall["combined"].value == pytest.approx(1 / 2)
     assert value.technical["combined"].value == pytest.approx(1 / 3)
     assert (value.chance, value.technical_chance) == (pytest.approx(1 / 2), pytest.approx(1 / 6))
     assert (factor.factor, factor.value, factor.n_windows) == ("target", None, 1)
+    assert np.isnan(value.precision["combined"].low)  # one window says nothing of others
+
+
+def test_average_hits__draws_the_blocks_of_the_windows_attributed() -> None:
+    rng = np.random.default_rng(0)
+    own, values = rng.random((40, 30)) < 0.3, rng.normal(size=(40, 30)).astype(np.float32)
+    own[:, 0] = True
+    sites = SitesInWindows(own, own, ~own)
+    row = np.sort(rng.choice(120, 40, replace=False))
+    hits = find_hits("biological:target:A", {"combined": values}, sites, row=row, n_top=5)
+    resampler = Resampler.draw(np.arange(120) // 4, rng=rng)
+    value, _ = average_hits([hits], resampler)
+    share = np.array([own[k][np.argsort(-np.abs(values[k]))[:5]].mean() for k in range(40)])
+    drawn = [np.average(share, weights=[draw[window // 4] for window in row]) for draw in resampler.draws[1:]]
+    found = value.precision["combined"]
+    assert found.value == pytest.approx(share.mean())
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
 def test_sites_in_windows__agree_with_a_loop(planted: Store) -> None:

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from mfdmodel.splits import check_apart, rows_to_score
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
+
+STRETCH: Final = 100_000
+"""Of the genome, in bp: what is drawn at once, behind intervals."""
 
 
 def impute_run(
@@ -92,7 +95,7 @@ def impute_run(
         lambda column: opened.labels_of(column)[rows],
         factors=trained.description.factors,
         held_out=np.isin(opened.experiments, config.training.held_out),
-        blocks=genome_blocks(table.chrom[rows], table.start[rows]),
+        blocks=genome_blocks(table.chrom[rows], table.start[rows], width=STRETCH),
         seed=seed,
         on_progress=on_progress,
     )
@@ -106,7 +109,7 @@ def imputation_to_json(score: ImputationScore) -> dict[str, Any]:
     return {
         "n_windows": score.n_windows,
         "n_blocks": score.n_blocks,
-        "interval": "95 %, stretches of 100 kb of the genome drawn again; of means also the experiments",
+        "interval": f"95 %, stretches of {STRETCH // 1000} kb of the genome drawn again; of means also the experiments",
         "mean": {
             way: _interval_to_json(value) | {"n_scored": score.n_scored[way]}
             for way, value in score.mean.items()

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.intervals import Interval, auroc_draws, block_weights, interval
-from mfdmodel.metrics import finite_mean, rank_experiment
+from mfdmodel.intervals import Interval, interval
+from mfdmodel.resampling import Estimate, Resampler, estimate
 from mfdstore.metadata import Factor, FactorTable
 
 MODEL: Final = "model"
@@ -162,8 +162,8 @@ def score_imputation(
     -------
     Scores with 95 % intervals over stretches of the genome; those of the means over stretches and experiments.
     """
-    rng = np.random.default_rng(seed)
-    weights = block_weights(blocks, rng=rng)
+    resampler = Resampler.draw(blocks, rng=np.random.default_rng(seed))
+    nothing = np.full(len(resampler.draws), np.nan)
     columns = np.flatnonzero(held_out).tolist()
     scored, drawn = [], []
     for done, column in enumerate(columns):
@@ -173,39 +173,34 @@ def score_imputation(
         for kind, others in neighbours.items():
             ways[f"{kind}, labels"] = _mean([label_of(int(other)) for other in others])
             ways[f"{kind}, predictions"] = _mean([predictions[int(other)] for other in others])
-        auroc, draws = {}, {}
-        for way, scores in ways.items():
-            value = float("nan") if scores is None else rank_experiment(scores, labels).auroc
-            draws[way] = (
-                np.full(len(weights), np.nan)
-                if scores is None or np.isnan(value)
-                else auroc_draws(scores, labels, blocks, weights)
-            )
-            auroc[way] = interval(value, draws[way])
+        draws = {
+            way: nothing if scores is None else resampler.auroc(scores, labels)
+            for way, scores in ways.items()
+        }
         scored.append(
             Imputed(
                 factors.experiments[column],
                 _known(factors, column),
                 int(labels.sum()),
                 {kind: len(others) for kind, others in neighbours.items()},
-                auroc,
+                {way: interval(values) for way, values in draws.items()},
             )
         )
         drawn.append(draws)
         if on_progress is not None:
             on_progress("scoring", done + 1, len(columns))
-    names = list(scored[0].auroc)
-    values = {way: np.array([one.auroc[way].value for one in scored]) for way in names}
-    by_draw = {way: np.array([draws[way] for draws in drawn]) for way in names}
-    chosen = rng.integers(0, len(scored), (len(weights), len(scored)))
-    gained = {way: values[MODEL] - values[way] for way in names if way != MODEL}
+    by_way = {way: np.stack([draws[way] for draws in drawn], axis=1) for way in drawn[0]}
+    means: dict[str, Estimate] = {way: estimate(values, seed=seed) for way, values in by_way.items()}
+    gains = {
+        way: estimate(by_way[MODEL] - values, seed=seed) for way, values in by_way.items() if way != MODEL
+    }
     return ImputationScore(
         len(blocks),
-        int(weights.shape[1]),
+        resampler.n_blocks,
         tuple(scored),
-        {way: _mean_interval(values[way], by_draw[way], chosen) for way in names},
-        {way: _mean_interval(gained[way], by_draw[MODEL] - by_draw[way], chosen) for way in gained},
-        {way: finite_mean(values[way])[1] for way in names},
+        {way: mean.both for way, mean in means.items()},
+        {way: gain.both for way, gain in gains.items()},
+        {way: mean.n_groups for way, mean in means.items()},
     )
 
 
@@ -221,21 +216,3 @@ def _mean(parts: list[NDArray[np.bool_]] | list[NDArray[np.float32]]) -> NDArray
 def _known(factors: FactorTable, column: int) -> dict[str, str]:
     names = [name for name in ("target", "biosample", "assay") if name in factors]
     return {name: str(factors[name].values[column]) for name in names if factors[name].values[column]}
-
-
-def _mean_interval(
-    values: NDArray[np.float64], draws: NDArray[np.float64], chosen: NDArray[np.int64]
-) -> Interval:
-    """Average over experiments; in each draw other experiments and other stretches.
-
-    Parameters
-    ----------
-    values
-        Shape ``(experiment,)``.
-    draws
-        Shape ``(experiment, draw)``.
-    chosen
-        Experiments of each draw, shape ``(draw, experiment)``.
-    """
-    means = np.array([finite_mean(draws[rows, draw])[0] for draw, rows in enumerate(chosen)])
-    return interval(finite_mean(values)[0], means)

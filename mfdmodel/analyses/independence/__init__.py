@@ -1,7 +1,6 @@
 """How independent two subspaces are on windows that the model has not seen (method, section 4).
 
-parts ──────> which windows fit, which tune, which are scored, all apart on the genome
-resampling ─> intervals, by drawing blocks of neighbouring windows anew
+parts ──────> which windows fit, which tune, which are scored, all apart on the genome; blocks that are drawn anew
 subspaces ──> standardised features and their principal components
 pairing     ┐
 prediction  ├ the five measures, each of true pairs and of shuffled ones

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdmodel.analyses.independence.parts import Parts
-from mfdmodel.analyses.independence.resampling import Resampler, estimate
+from mfdmodel.intervals import interval
+from mfdmodel.resampling import Resampler
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _label_links(
     scored = resampler.correlations(values[parts.score][:, best], more[parts.score])
     links: list[Link | None] = []
     for index, one in enumerate(chosen):
-        found = estimate(scored[:, index])
+        found = interval(scored[:, index])
         if one is None or not np.isfinite(found.value):
             links.append(None)
         else:

@@ -14,7 +14,7 @@ from scipy.linalg import svd
 from scipy.optimize import linear_sum_assignment
 
 from mfdmodel.analyses.independence.parts import Parts
-from mfdmodel.analyses.independence.resampling import Resampler
+from mfdmodel.resampling import Resampler
 
 N_PAIRS: Final = 10
 """Pairs of directions that are reported, at most."""

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.independence.resampling import Resampler, estimate
-from mfdmodel.intervals import Interval
+from mfdmodel.intervals import Interval, interval
+from mfdmodel.resampling import Resampler, mean_of_groups
 
 _ROLES: Final = ("biological", "technical")
 _AT_ONCE: Final = 256
@@ -92,8 +92,6 @@ def share_variance(
         ],
         axis=2,
     )
-    known = np.isfinite(each).all(axis=(0, 1))
-    means = each[:, :, known].mean(2) if known.any() else np.full(each.shape[:2], np.nan)
     whole = of({role: values.mean(0, keepdims=True) for role, values in weights.items()})[:, :, 0]
     return (
         tuple(
@@ -102,8 +100,8 @@ def share_variance(
             )
             for index, name in enumerate(experiments)
         ),
-        Shares(*(estimate(means[:, part]) for part in range(3))),
-        Shares(*(estimate(whole[:, part]) for part in range(3))),
+        Shares(*(interval(mean_of_groups(each[:, part])) for part in range(3))),
+        Shares(*(interval(whole[:, part]) for part in range(3))),
     )
 
 

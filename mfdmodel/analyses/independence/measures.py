@@ -14,12 +14,15 @@ from mfdmodel.analyses.independence.components import correlate_canonical, corre
 from mfdmodel.analyses.independence.pairing import discriminate, grow_forest
 from mfdmodel.analyses.independence.parts import Parts
 from mfdmodel.analyses.independence.prediction import predict_by_line, predict_by_perceptron
-from mfdmodel.analyses.independence.resampling import Resampler, pool
 from mfdmodel.analyses.independence.subspaces import Subspace, make_subspace
 from mfdmodel.intervals import Interval
+from mfdmodel.resampling import Resampler, mean_of_groups, pool
 
 N_SHUFFLES: Final = 5
 """Shuffles of the windows of one subspace, for the null."""
+
+N_RESAMPLES: Final = 1000
+"""Draws of blocks of windows, behind each interval."""
 
 _METHODS: Final = 5
 
@@ -176,7 +179,7 @@ def measure_independence(
         "technical": make_subspace(technical, parts.fit),
     }
     rng = np.random.default_rng(seed)
-    resampler = Resampler(parts.block[parts.score], rng)
+    resampler = Resampler.draw(parts.block[parts.score], rng=rng, n_draws=N_RESAMPLES)
     done = 0
 
     def tick() -> None:
@@ -273,7 +276,7 @@ def _all_measures(true: _Draws, nulls: list[_Draws]) -> tuple[Measure, ...]:
                 _measure(
                     f"r2_{role}_{how}",
                     f"{by} predicts {role} from {source} features (R2)",
-                    [_mean_known(one.r2[role, how]) for one in both],
+                    [mean_of_groups(one.r2[role, how]) for one in both],
                 )
             )
     for name, title in (
@@ -285,7 +288,7 @@ def _all_measures(true: _Draws, nulls: list[_Draws]) -> tuple[Measure, ...]:
         n = correlations[0].shape[1]
         found.append(
             _measure(
-                f"{name}_mean", f"{title}, mean of {n} pairs", [_mean_known(one) for one in correlations]
+                f"{name}_mean", f"{title}, mean of {n} pairs", [mean_of_groups(one) for one in correlations]
             )
         )
     return tuple(found)
@@ -301,12 +304,6 @@ def _pairs(name: str, title: str, draws: list[NDArray[np.float64]]) -> tuple[Mea
         _measure(f"{name}_{index + 1}", f"{title} {index + 1}", [one[:, index] for one in draws])
         for index in range(draws[0].shape[1])
     )
-
-
-def _mean_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over the columns that are known in every draw, shape ``(draw,)``."""
-    known = np.isfinite(values).all(0)
-    return values[:, known].mean(1) if known.any() else np.full(len(values), np.nan)
 
 
 def _feature_scores(

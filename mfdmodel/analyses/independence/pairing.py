@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 
 from mfdmodel.analyses.independence.early import fit_by_epochs
 from mfdmodel.analyses.independence.parts import Parts, repair
-from mfdmodel.analyses.independence.resampling import Resampler
+from mfdmodel.resampling import Resampler
 
 _HIDDEN: Final = (128, 64)
 _TREES: Final = 100

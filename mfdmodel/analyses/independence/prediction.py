@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPRegressor
 
 from mfdmodel.analyses.independence.early import fit_by_epochs
 from mfdmodel.analyses.independence.parts import Parts
-from mfdmodel.analyses.independence.resampling import Resampler
+from mfdmodel.resampling import Resampler
 
 _HIDDEN: Final = (128, 128)
 _ALPHAS: Final = tuple(10.0**power for power in range(0, 6))

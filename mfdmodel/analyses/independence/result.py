@@ -14,8 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mfdmodel.analyses.independence.associations import Association
 from mfdmodel.analyses.independence.logits import ExperimentShares, Shares
-from mfdmodel.analyses.independence.measures import FeatureScore, Measure, Measures
-from mfdmodel.analyses.independence.resampling import N_RESAMPLES
+from mfdmodel.analyses.independence.measures import N_RESAMPLES, FeatureScore, Measure, Measures
 from mfdmodel.checkpoint.states import damaged, read_json, write_json, write_text
 from mfdmodel.intervals import LEVEL, Interval
 

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from mfdmodel.analyses.independence.associations import CodedFactor, associate
 from mfdmodel.analyses.independence.logits import share_variance
-from mfdmodel.analyses.independence.measures import N_SHUFFLES, measure_independence
+from mfdmodel.analyses.independence.measures import N_RESAMPLES, N_SHUFFLES, measure_independence
 from mfdmodel.analyses.independence.parts import Parts, part_windows
-from mfdmodel.analyses.independence.resampling import Resampler
 from mfdmodel.analyses.independence.result import Independence, write_independence
 from mfdmodel.checkpoint.models import TrainedModel, load_model
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import experiment_weights, latent_features
+from mfdmodel.intervals import LEAST_BLOCKS
+from mfdmodel.resampling import Resampler
 from mfdmodel.splits import check_apart
 from mfdstore.errors import RunError, StoreError
 from mfdstore.places.address import AnyPlace
@@ -29,8 +30,6 @@ DEFAULT_WINDOWS: Final = 10_000
 """Windows that are read, evenly taken from the split."""
 
 _FEWEST: Final = {"fit": 150, "tune": 40, "score": 120}
-_FEWEST_BLOCKS: Final = 8
-"""Fewer blocks to draw from give no interval worth the name."""
 
 
 def measure_run(
@@ -111,7 +110,10 @@ def measure_run(
     )
     rng = np.random.default_rng(seed)
     experiments, logits, mean_logit = share_variance(
-        features, weights, experiments=opened.experiments, resampler=Resampler(parts.block, rng)
+        features,
+        weights,
+        experiments=opened.experiments,
+        resampler=Resampler.draw(parts.block, rng=rng, n_draws=N_RESAMPLES),
     )
     associations = associate(
         features,
@@ -120,7 +122,7 @@ def measure_run(
         factors=_coded_factors(trained),
         direct=trained.model.direct_features,
         parts=parts,
-        resampler=Resampler(parts.block[parts.score], rng),
+        resampler=Resampler.draw(parts.block[parts.score], rng=rng, n_draws=N_RESAMPLES),
     )
     result = Independence(
         split=split,
@@ -166,7 +168,7 @@ def _refuse_single(run: Path, trained: TrainedModel) -> None:
 def _refuse_few(store: Store, parts: Parts, split: str) -> None:
     sizes = {"fit": len(parts.fit), "tune": len(parts.tune), "score": len(parts.score)}
     enough = all(sizes[name] >= fewest for name, fewest in _FEWEST.items())
-    if enough and parts.n_scored_blocks >= _FEWEST_BLOCKS:
+    if enough and parts.n_scored_blocks >= LEAST_BLOCKS:
         return
     found = (
         f"{len(parts.block):,} windows of split {split}"
@@ -182,7 +184,7 @@ def _refuse_few(store: Store, parts: Parts, split: str) -> None:
         store.path,
         found=found,
         expected=f"at least {_FEWEST['fit']}, {_FEWEST['tune']} and {_FEWEST['score']} windows, the last in "
-        f"{_FEWEST_BLOCKS} blocks",
+        f"{LEAST_BLOCKS} blocks",
         remedy="Raise --windows if it was given, name another --split, or build a store that holds out more of the "
         "genome with --split-test or --split-blocks.",
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 from mfdmodel.analyses.truth.recovery import COMBINED
 from mfdmodel.intervals import Interval, interval
 from mfdmodel.model import SequenceModel
+from mfdmodel.resampling import Resampler, mean_of_groups
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def find_hits(
     sites
         In these windows; each window holds a position of the value's own.
     row
-        Of the windows among those that draws count.
+        Of the windows among those of `average_hits`.
     n_top
         Positions taken from each window.
     """
@@ -159,29 +160,31 @@ def find_hits(
     )  # fmt: skip
 
 
-def average_hits(hits: Sequence[Hits], counts: NDArray[np.float64]) -> tuple[Overlap, ...]:
+def average_hits(hits: Sequence[Hits], resampler: Resampler) -> tuple[Overlap, ...]:
     """Average over windows, with intervals; then over the values of a factor.
 
     Parameters
     ----------
     hits
         Of each value.
-    counts
-        Draws of windows, shape ``(draw, window)``.
+    resampler
+        Of the windows that `Hits.row` is among.
 
     Returns
     -------
     Values in the order given, then factors.
     """
-    counts = np.concatenate([np.ones((1, counts.shape[1])), counts])
-    values = [(hit, _means(hit, counts)) for hit in hits if len(hit.row)]
+    values = [(hit, _means(hit, resampler.take(hit.row))) for hit in hits if len(hit.row)]
     results = [
         _overlap((hit.role, hit.factor, hit.value), len(hit.row), means, [hit]) for hit, means in values
     ]
     for role, factor in dict.fromkeys((hit.role, hit.factor) for hit, _ in values):
         members = [(hit, means) for hit, means in values if (hit.role, hit.factor) == (role, factor)]
         pooled = [
-            {key: np.mean([means[part][key] for _, means in members], axis=0) for key in members[0][1][part]}
+            {
+                key: mean_of_groups(np.stack([means[part][key] for _, means in members], axis=1))
+                for key in members[0][1][part]
+            }
             for part in range(3)
         ]
         n = sum(len(hit.row) for hit, _ in members)
@@ -192,24 +195,18 @@ def average_hits(hits: Sequence[Hits], counts: NDArray[np.float64]) -> tuple[Ove
 _Means = list[dict[str, NDArray[np.float64]]]
 
 
-def _means(hit: Hits, counts: NDArray[np.float64]) -> _Means:
-    weights = counts[:, hit.row]
-    total = weights.sum(1)
-    means = []
-    for part in (hit.precision, hit.recall, hit.technical):
-        by_key = {}
-        for key, values in part.items():
-            by_key[key] = np.full(len(counts), np.nan)
-            np.divide(weights @ values, total, out=by_key[key], where=total > 0)
-        means.append(by_key)
-    return means
+def _means(hit: Hits, resampler: Resampler) -> _Means:
+    return [
+        {key: resampler.means(values) for key, values in part.items()}
+        for part in (hit.precision, hit.recall, hit.technical)
+    ]
 
 
 def _overlap(
     key: tuple[str, str, str | None], n_windows: int, means: _Means, hits: Sequence[Hits]
 ) -> Overlap:
     precision, recall, technical = (
-        {name: interval(float(values[0]), values[1:]) for name, values in part.items()} for part in means
+        {name: interval(values) for name, values in part.items()} for part in means
     )
     return Overlap(
         *key,

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.truth.blocks import weighted_auroc
 from mfdmodel.analyses.truth.probes import N_DRAWS, fit_probe
 from mfdmodel.intervals import Interval, interval
+from mfdmodel.resampling import Resampler, mean_of_groups
 
 COMBINED: Final = "combined"
 """Name of the set of both subspaces, or of the one subspace of a model without metadata."""
@@ -129,7 +129,7 @@ def recover(
     *,
     train: tuple[NDArray[np.float32], NDArray[np.bool_]],
     test: tuple[NDArray[np.float32], NDArray[np.bool_]],
-    counts: NDArray[np.float64],
+    resampler: Resampler,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Recovery, ...]:
     """Fit a probe for each truth and set, score it on the test windows, and average by factor and role.
@@ -142,8 +142,8 @@ def recover(
         Which features are probed.
     train, test
         The whole latent, ``(window, feature)``, and the truths, ``(window, truth)``.
-    counts
-        Draws of test windows, shape ``(draw, window)`` (`blocks.draw_counts`).
+    resampler
+        Of the test windows.
     on_progress
         Told how many truths are done.
 
@@ -151,8 +151,6 @@ def recover(
     -------
     Truths in the order of the names, then factors, then roles.
     """
-    # the first row of a score is of all windows as they are, the others of the draws
-    counts = np.concatenate([np.ones((1, counts.shape[1])), counts])
     found, keys, members = [], [], []
     for index, name in enumerate(names):
         role, factor, value = name.split(":", 2)
@@ -161,7 +159,7 @@ def recover(
         by_set = [
             {
                 key: np.mean(
-                    [_score(train[0], known, test[0], wanted, columns, counts, done) for columns in draws],
+                    [_score(train[0], known, test[0], wanted, columns, resampler, done) for columns in draws],
                     axis=0,
                 )
                 for key, draws in part.items()
@@ -209,7 +207,10 @@ def _averages(
 
 def _mean(scores: Sequence[tuple[_Scores, _Scores]]) -> tuple[_Scores, _Scores]:
     first, second = (
-        {key: np.mean([score[part][key] for score in scores], axis=0) for key in scores[0][part]}
+        {
+            key: mean_of_groups(np.stack([score[part][key] for score in scores], axis=1))
+            for key in scores[0][part]
+        }
         for part in (0, 1)
     )
     return first, second
@@ -232,7 +233,7 @@ def _recovery(
 
 
 def _estimates(scores: _Scores) -> dict[str, Interval]:
-    return {name: interval(float(score[0]), score[1:]) for name, score in scores.items()}
+    return {name: interval(score) for name, score in scores.items()}
 
 
 def _score(
@@ -241,14 +242,14 @@ def _score(
     new_features: NDArray[np.float32],
     wanted: NDArray[np.bool_],
     columns: NDArray[np.int64],
-    counts: NDArray[np.float64],
+    resampler: Resampler,
     done: dict[bytes, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
     key = columns.tobytes()
     if key not in done:
         decision = fit_probe(features[:, columns], known, new_features[:, columns])
-        nothing = np.full(len(counts), np.nan)
-        done[key] = nothing if decision is None else weighted_auroc(decision, wanted, counts)
+        nothing = np.full(len(resampler.draws), np.nan)
+        done[key] = nothing if decision is None else resampler.auroc(decision, wanted)
     return done[key]
 
 

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfdmodel.analyses.truth.attributing import attribute_values, thin
-from mfdmodel.analyses.truth.blocks import draw_counts, stretches
 from mfdmodel.analyses.truth.overlap import average_hits
 from mfdmodel.analyses.truth.recovery import feature_sets, recover, without_covariate
-from mfdmodel.analyses.truth.scores import TruthScores, write_scores
+from mfdmodel.analyses.truth.scores import STRETCH, TruthScores, write_scores
 from mfdmodel.analyses.truth.unseen import predict_unseen
 from mfdmodel.checkpoint.models import TrainedModel, load_model
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
+from mfdmodel.intervals import genome_blocks
+from mfdmodel.resampling import Resampler
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
@@ -152,8 +153,11 @@ def score_run(
             remedy="Score another split with --split, or build the store with --split-test or --split-blocks.",
         )
     chosen = choose_device(device)
-    rng = np.random.default_rng(settings.seed)
-    counts = draw_counts(stretches(opened.windows, test_rows), n_draws=settings.n_draws, rng=rng)
+    resampler = Resampler.draw(
+        genome_blocks(opened.windows.chrom[test_rows], opened.windows.start[test_rows], width=STRETCH),
+        rng=np.random.default_rng(settings.seed),
+        n_draws=settings.n_draws,
+    )
     with computing_on(chosen, threads):
         features = latent_features(
             trained.model,
@@ -177,7 +181,7 @@ def score_run(
                 device=chosen,
                 on_progress=on_progress,
             )
-            overlap = average_hits(hits, counts)
+            overlap = average_hits(hits, resampler)
     n_train = len(train_rows)
     latent = np.concatenate(list(features.values()), axis=1)
     if settings.without_gc:
@@ -198,7 +202,7 @@ def score_run(
             feature_sets(widths, width=settings.width, seed=settings.seed),
             train=(latent[:n_train], table.present[train_rows]),
             test=(latent[n_train:], table.present[test_rows]),
-            counts=counts,
+            resampler=resampler,
             on_progress=on_progress,
         ),
         overlap=overlap,
@@ -210,7 +214,7 @@ def score_run(
             None if unseen is None else Store(unseen),
             {role: values[n_train:] for role, values in features.items()},
             test_rows,
-            counts,
+            resampler,
         ),
         n_top=settings.n_top,
         n_steps=settings.n_steps,

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from mfdmodel.analyses.truth.blocks import STRETCH
 from mfdmodel.analyses.truth.overlap import Overlap
 from mfdmodel.analyses.truth.recovery import Recovery
 from mfdmodel.analyses.truth.transfer import Transfer
@@ -19,6 +18,9 @@ from mfdstore.errors import RunError
 
 PROBES: Final = Path("evaluation", "truth.json")
 """Within the folder of a run."""
+
+STRETCH: Final = 20_000
+"""Of chromosome, in bp: what is drawn at once, behind intervals."""
 
 _RECOVERY: Final = "recovery"
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfdmodel.analyses.truth.blocks import weighted_auroc
 from mfdmodel.analyses.truth.recovery import COMBINED
 from mfdmodel.intervals import Interval, interval
 from mfdmodel.model import SequenceModel
+from mfdmodel.resampling import Resampler, mean_of_groups
 from mfdmodel.weights import SubspaceWeights
 from mfdstore.metadata import FactorTable
 
@@ -118,7 +118,7 @@ def score_transfer(
     labels: NDArray[np.bool_],
     *,
     experiments: Sequence[str],
-    counts: NDArray[np.float64],
+    resampler: Resampler,
 ) -> Transfer:
     """Rank the windows of each unseen experiment, and average.
 
@@ -130,14 +130,12 @@ def score_transfer(
         Shape ``(unseen experiment, window)``.
     experiments
         Accessions.
-    counts
-        Draws of windows, shape ``(draw, window)``.
+    resampler
+        Of the windows.
     """
-    counts = np.concatenate([np.ones((1, counts.shape[1])), counts])
     both = np.flatnonzero(labels.any(1) & ~labels.all(1)).tolist()
     auroc = {}
     for key, values in predictions.items():
-        scores = [weighted_auroc(values[index], labels[index], counts) for index in both]
-        mean = np.mean(scores, axis=0) if scores else np.full(len(counts), np.nan)
-        auroc[key] = interval(float(mean[0]), mean[1:])
+        scores = [resampler.auroc(values[index], labels[index]) for index in both]
+        auroc[key] = interval(mean_of_groups(np.reshape(scores, (len(both), len(resampler.draws))).T))
     return Transfer(tuple(experiments[index] for index in both), auroc)

@@ -17,6 +17,7 @@ from mfdmodel.analyses.truth.transfer import (
     weights_from_metadata,
 )
 from mfdmodel.checkpoint.models import TrainedModel
+from mfdmodel.resampling import Resampler
 from mfdstore.errors import StoreError
 from mfdstore.store import Store
 
@@ -27,7 +28,7 @@ def predict_unseen(
     other: Store | None,
     features: Mapping[str, NDArray[np.float32]],
     rows: NDArray[np.int64],
-    counts: NDArray[np.float64],
+    resampler: Resampler,
 ) -> Transfer | None:
     """Predict experiments that a training did not see, and score them.
 
@@ -43,8 +44,8 @@ def predict_unseen(
         Of the windows, by role, each ``(window, feature)``.
     rows
         Of the windows, shape ``(window,)``.
-    counts
-        How often each window counts in each draw, shape ``(draw, window)``.
+    resampler
+        Of the windows.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def predict_unseen(
     if weights is not None:
         predictions = predict_by_weights(features, weights) | predictions
     labels = np.stack([source.labels_of(index)[rows] for index in columns.tolist()])
-    return score_transfer(predictions, labels, experiments=experiments, counts=counts)
+    return score_transfer(predictions, labels, experiments=experiments, resampler=resampler)
 
 
 def _check_same_windows(store: Store, other: Store) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mfdmodel.analyses.independence.associations import Association, CodedFactor, associate
-from mfdmodel.analyses.independence.resampling import Resampler
 from mfdmodel.factors import fit_coding
+from mfdmodel.resampling import Resampler
 from mfdstore.metadata import Factor
 from tests.mfdmodel.independence.latents import neighbours
 
@@ -61,7 +61,7 @@ def found(world: tuple[dict[str, np.ndarray], np.ndarray]) -> list[Association]:
             factors=factors,
             direct={"biological": ("target=CTCF", "target=MAX"), "technical": ("assay=DNase-seq",)},
             parts=PARTS,
-            resampler=Resampler(PARTS.block[PARTS.score], rng),
+            resampler=Resampler.draw(PARTS.block[PARTS.score], rng=rng),
         )
     )
 
@@ -112,7 +112,7 @@ def test_associate__names_nothing_where_nothing_varies(
     options = {
         "direct": {},
         "parts": PARTS,
-        "resampler": Resampler(PARTS.block[PARTS.score], np.random.default_rng(0)),
+        "resampler": Resampler.draw(PARTS.block[PARTS.score], rng=np.random.default_rng(0)),
     }
     factor = coded(Factor("target", "category", "biological", objects(TARGETS)))
     weights = {role: np.zeros((6, 4), np.float32) for role in features}

@@ -7,7 +7,7 @@ import pytest
 
 from mfdmodel.analyses.independence import logits
 from mfdmodel.analyses.independence.logits import share_variance
-from mfdmodel.analyses.independence.resampling import Resampler
+from mfdmodel.resampling import Resampler
 
 N, E = 900, 7
 NAMES = tuple(f"ENCFF{index:03d}AAA" for index in range(E))
@@ -35,7 +35,7 @@ def test_share_variance__agrees_with_numpy(at_once: int, monkeypatch: pytest.Mon
     features, weights = drawn()
     block = np.repeat(np.arange(30), 30)
     each, mean, of_mean = share_variance(
-        features, weights, experiments=NAMES, resampler=Resampler(block, np.random.default_rng(0))
+        features, weights, experiments=NAMES, resampler=Resampler.draw(block, rng=np.random.default_rng(0))
     )
     added = {role: features[role].astype(np.float64) @ weights[role].T for role in features}
     expected = np.array([shares_of(added["biological"][:, k], added["technical"][:, k]) for k in range(E)])
@@ -59,7 +59,7 @@ def test_share_variance__knows_what_one_subspace_takes_back_and_what_is_silent()
         "biological": np.array([[2], [1], [0]], np.float32),
         "technical": np.array([[-1], [0], [0]], np.float32),
     }
-    resampler = Resampler(np.repeat(np.arange(30), 30), rng)
+    resampler = Resampler.draw(np.repeat(np.arange(30), 30), rng=rng)
     each, mean, _ = share_variance(
         {"biological": x, "technical": x}, weights, experiments=NAMES[:3], resampler=resampler
     )

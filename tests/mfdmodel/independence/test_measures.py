@@ -14,12 +14,12 @@ from sklearn.metrics import mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
 from mfdmodel.analyses.independence.components import correlate_canonical, correlate_principal
-from mfdmodel.analyses.independence.measures import Measure, Measures, measure_independence
+from mfdmodel.analyses.independence.measures import N_RESAMPLES, Measure, Measures, measure_independence
 from mfdmodel.analyses.independence.pairing import discriminate, grow_forest
 from mfdmodel.analyses.independence.prediction import predict_by_line, predict_by_perceptron
-from mfdmodel.analyses.independence.resampling import Resampler, estimate
 from mfdmodel.analyses.independence.subspaces import make_subspace
-from mfdmodel.intervals import Interval
+from mfdmodel.intervals import Interval, interval
+from mfdmodel.resampling import Resampler
 from tests.mfdmodel.independence.latents import neighbours, planted_pair
 
 N = 2400
@@ -142,7 +142,7 @@ def test_canonical__agrees_with_scikit_learn() -> None:
     parts = neighbours(N)
     one, other = (make_subspace(values, parts.fit).components for values in (biological, technical))
     found = correlate_canonical(
-        one, other, parts, Resampler(parts.block[parts.score], np.random.default_rng(0))
+        one, other, parts, Resampler.draw(parts.block[parts.score], rng=np.random.default_rng(0))
     )
     judge = CCA(2, max_iter=5000, tol=1e-10).fit(biological[parts.fit], technical[parts.fit])
     u, v = judge.transform(biological[parts.score], technical[parts.score])
@@ -157,9 +157,9 @@ def test_principal__pairs_components_and_keeps_their_sign() -> None:
     biological = np.concatenate([shared, rng.normal(size=(N, 3))], 1).astype(np.float32)
     technical = np.concatenate([-shared[:, ::-1], rng.normal(size=(N, 3))], 1).astype(np.float32)
     one, other = biological / biological.std(0), technical / technical.std(0)
-    resampler = Resampler(parts.block[parts.score], rng)
+    resampler = Resampler.draw(parts.block[parts.score], rng=rng)
     found = correlate_principal(one, other, parts, resampler)
-    assert found.shape == (1001, 5)
+    assert found.shape == (201, 5)
     np.testing.assert_allclose(found[:, :2], 1, atol=1e-5)
     assert (np.abs(found[0, 2:]) < 0.15).all()
 
@@ -170,8 +170,10 @@ def test_canonical__intervals_hold_0_where_nothing_is() -> None:
         one, other = planted_pair("none", n=800, seed=seed)
         parts = neighbours(800, seed=seed)
         one, other = (make_subspace(values, parts.fit).components for values in (one, other))
-        resampler = Resampler(parts.block[parts.score], np.random.default_rng(seed))
-        found = estimate(correlate_canonical(one, other, parts, resampler)[:, 0])
+        resampler = Resampler.draw(
+            parts.block[parts.score], rng=np.random.default_rng(seed), n_draws=N_RESAMPLES
+        )
+        found = interval(correlate_canonical(one, other, parts, resampler)[:, 0])
         held += found.low <= 0 <= found.high
     assert held >= 34
 
@@ -181,7 +183,10 @@ def test_line__is_the_r2_of_a_regression() -> None:
     parts = neighbours(N)
     one, other = make_subspace(biological, parts.fit), make_subspace(technical, parts.fit)
     found = predict_by_line(
-        one.components, other.features, parts, Resampler(parts.block[parts.score], np.random.default_rng(0))
+        one.components,
+        other.features,
+        parts,
+        Resampler.draw(parts.block[parts.score], rng=np.random.default_rng(0)),
     )[0]
     judge = LinearRegression().fit(biological[parts.fit], technical[parts.fit])
     told, truth = judge.predict(biological[parts.score]), technical[parts.score]
@@ -195,7 +200,7 @@ def test_line__is_the_r2_of_a_regression() -> None:
 
 def test_perceptron__predicts_what_a_line_does_not_see_and_is_not_fooled_by_noise() -> None:
     parts = neighbours(N)
-    resampler = Resampler(parts.block[parts.score], np.random.default_rng(0))
+    resampler = Resampler.draw(parts.block[parts.score], rng=np.random.default_rng(0))
     for kind, expected in (("square", [0.64, 0.64, 0, 0]), ("none", [0, 0, 0, 0])):
         biological, technical = planted_pair(kind, n=N)
         one, other = make_subspace(biological, parts.fit), make_subspace(technical, parts.fit)
@@ -203,7 +208,7 @@ def test_perceptron__predicts_what_a_line_does_not_see_and_is_not_fooled_by_nois
         np.testing.assert_allclose(found, expected, atol=0.15)
         assert (found > -0.01).all()
     single = predict_by_perceptron(one.components, other.features[:, :1], parts, resampler, seed=0)
-    assert single.shape == (1001, 1)
+    assert single.shape == (201, 1)
 
 
 def test_pairing__is_as_accurate_as_the_likelihood_allows() -> None:
@@ -212,7 +217,7 @@ def test_pairing__is_as_accurate_as_the_likelihood_allows() -> None:
     one = rng.normal(size=(n, 1))
     other = rho * one + np.sqrt(1 - rho**2) * rng.normal(size=(n, 1))
     parts = neighbours(n)
-    resampler = Resampler(parts.block[parts.score], rng)
+    resampler = Resampler.draw(parts.block[parts.score], rng=rng)
 
     def correct(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         joint = stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]]).logpdf(np.stack([x, y], 1))
@@ -221,8 +226,8 @@ def test_pairing__is_as_accurate_as_the_likelihood_allows() -> None:
     x, y = rng.normal(size=(2, 200_000))
     best = (correct(x, rho * x + np.sqrt(1 - rho**2) * y).mean() + (~correct(x, y)).mean()) / 2
     pair = one.astype(np.float32), other.astype(np.float32)
-    found = estimate(discriminate(*pair, parts, resampler, seed=0))
+    found = interval(discriminate(*pair, parts, resampler, seed=0))
     assert found.value == pytest.approx(best, abs=0.02)
     assert found.low < best < found.high
-    forest = estimate(grow_forest(*pair, parts, resampler, seed=0, threads=1))
+    forest = interval(grow_forest(*pair, parts, resampler, seed=0, threads=1))
     assert best - 0.06 < forest.value < best + 0.02
