@@ -50,6 +50,8 @@ class Size:
     latent: int
     biological: int
     penalty_steps: int
+    penalty_lr: float
+    batch: int
     epochs: int
     attributed: int
 
@@ -89,27 +91,27 @@ def make_world(work: Path, strength: float, seed: int, size: Size) -> None:
     from mfdstore.store import Store
 
     folder = work / "worlds" / Task(strength, seed, None).world
-    if (folder / "seen.zarr").exists():
+    settings = SimulationSettings(
+        seed=seed,
+        n_chroms=size.chroms,
+        chrom_size=size.chrom_size,
+        n_targets=size.targets,
+        n_histone_targets=0,
+        n_replicates=2,
+        n_guest_labs=1,
+        confounding=strength,
+        labs_repeat=True,
+        year_confounding=strength,
+        assay_kmer_bias=1.0,
+        missing=0.0,
+    )
+    asked = json.dumps(asdict(settings))
+    done = folder / "done.json"
+    if done.exists() and done.read_text(encoding="utf-8") == asked:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    made = simulate_sources(
-        folder / "sources",
-        SimulationSettings(
-            seed=seed,
-            n_chroms=size.chroms,
-            chrom_size=size.chrom_size,
-            n_targets=size.targets,
-            n_histone_targets=0,
-            n_replicates=2,
-            n_guest_labs=1,
-            confounding=strength,
-            labs_repeat=True,
-            year_confounding=strength,
-            assay_kmer_bias=1.0,
-            missing=0.0,
-        ),
-    )
+    made = simulate_sources(folder / "sources", settings)
     build_store(
         Sources(made.fasta, made.peaks, made.metadata, made.report, made.blacklist),
         folder / "all.zarr",
@@ -119,6 +121,7 @@ def make_world(work: Path, strength: float, seed: int, size: Size) -> None:
     store = Store(folder / "all.zarr")
     seen = tuple(name for name in store.experiments if name not in guests(store))
     subset_store(folder / "all.zarr", folder / "seen.zarr", Choice(experiments=seen))
+    done.write_text(asked, encoding="utf-8")
 
 
 def guests(store: Any) -> tuple[str, ...]:
@@ -154,6 +157,8 @@ def run_task(work: Path, task: Task, size: Size, threads: int) -> float:
         "model.trunk.dilated_blocks": 1,
         "model.head.biological_width": size.biological,
         "model.penalty.steps": size.penalty_steps,
+        "model.penalty.lr": size.penalty_lr,
+        "training.batch_size": size.batch,
         "training.epochs": size.epochs,
         "training.seed": task.seed,
         "training.threads": 1,
@@ -286,15 +291,17 @@ def main() -> None:
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--chroms", type=int, default=5, help="the last two are for validation and test")
-    parser.add_argument("--chrom-size", type=int, default=1_000_000, help="of the first, in bp")
+    parser.add_argument("--chrom-size", type=int, default=1_700_000, help="of the first, in bp")
     parser.add_argument("--targets", type=int, default=4)
     parser.add_argument("--positions", type=int, default=256)
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--latent", type=int, default=24)
+    parser.add_argument("--latent", type=int, default=32)
     parser.add_argument(
         "--biological", type=int, default=16, help="features of the latent that are biological"
     )
-    parser.add_argument("--penalty-steps", type=int, default=3, help="of the adversary, a batch")
+    parser.add_argument("--penalty-steps", type=int, default=1, help="of the adversary, a batch")
+    parser.add_argument("--penalty-lr", type=float, default=0.003, help="of the adversary")
+    parser.add_argument("--batch", type=int, default=32, help="windows a step")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--attributed", type=int, default=32, help="windows of each planted value")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
@@ -304,7 +311,8 @@ def main() -> None:
     options = parser.parse_args()
     size = Size(
         options.chroms, options.chrom_size, options.targets, options.positions, options.channels,
-        options.latent, options.biological, options.penalty_steps, options.epochs, options.attributed,
+        options.latent, options.biological, options.penalty_steps, options.penalty_lr, options.batch, options.epochs,
+        options.attributed,
     )  # fmt: skip
     priced: list[float | None] = [*options.lambdas]
     if not options.no_baseline:

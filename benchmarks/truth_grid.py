@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,18 +12,20 @@ from mfdmodel.intervals import student
 Cell = dict[str, Any]
 Score = Callable[[Cell], float | None]
 
+Measured = Literal["auroc", "whole", "told"]
+"""At equal width; all features of a set; all features, a value told from the others of its factor."""
 TOLERANCE = 0.02
 """AUROC that biological features may lack to the combined ones."""
 SETS = ("biological", "technical", "combined")
 
 
-def recovered(role: str, features: str, *, factor: str | None = None, whole: bool = False) -> Score:
+def recovered(role: str, features: str, *, factor: str | None = None, measured: Measured = "whole") -> Score:
     """Give how to look up how well truths of a role, or of one factor, are read from a set of features."""
 
     def look(cell: Cell) -> float | None:
         for one in cell["scores"]["recovery"]:
             if (one["role"], one["factor"], one["value"]) == (role, factor, None):
-                estimate = one["whole" if whole else "auroc"].get(features)
+                estimate = one[measured].get(features)
                 return None if estimate is None else estimate["value"]
         return None
 
@@ -88,15 +90,13 @@ def say(values: Mapping[int, float], *, signed: bool = False) -> str:
     return text if np.isnan(found.low) else f"{text} ± {found.value - found.low:.3f}"
 
 
-def judge(grid: Grid, strength: float, method: str) -> dict[str, Any] | None:
+def judge(grid: Grid, strength: float, method: str, measured: Measured = "whole") -> dict[str, Any] | None:
     """Hold one method at one strength against the claim; None without seeds."""
-    lost = grid.values(
-        strength, method, less(recovered("biological", "combined"), recovered("biological", "biological"))
-    )
-    bio, tech = (grid.values(strength, method, recovered("technical", features)) for features in SETS[:2])
-    gap = grid.values(
-        strength, method, less(recovered("technical", "technical"), recovered("technical", "biological"))
-    )
+    biology = [recovered("biological", features, measured=measured) for features in SETS]
+    technique = [recovered("technical", features, measured=measured) for features in SETS]
+    lost = grid.values(strength, method, less(biology[2], biology[0]))
+    bio, tech = (grid.values(strength, method, score) for score in technique[:2])
+    gap = grid.values(strength, method, less(technique[1], technique[0]))
     parts = (lost, bio, tech, gap)
     if not all(parts):
         return None
@@ -112,6 +112,7 @@ def judge(grid: Grid, strength: float, method: str) -> dict[str, Any] | None:
         "apart": several and tech_at.low > bio_at.high,
         "paired": several and gap_at.low > 0,
         "mean gap": gap_at.value,
+        "holds": lost_at.value <= TOLERANCE and several and tech_at.low > bio_at.high,
     }
 
 
@@ -127,7 +128,7 @@ def best_method(grid: Grid) -> str | None:
         found = [judge(grid, strength, method) for strength in grid.strengths]
         known = [one for one in found if one is not None]
         if known:
-            held = sum(one["kept"] and one["apart"] for one in known)
+            held = sum(one["holds"] for one in known)
             kept = sum(one["kept"] for one in known)
             ranked.append((held, kept, float(np.mean([one["mean gap"] for one in known])), method))
     return max(ranked)[-1] if ranked else None

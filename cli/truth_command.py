@@ -124,7 +124,12 @@ def truth(
 
 def _tables(scores: TruthScores) -> list[Table]:
     tables = []
-    for title, whole in ((f"{scores.width} features of each set", False), ("all features of each set", True)):
+    sets = (
+        (f"{scores.width} features of each set", "auroc"),
+        ("all features of each set", "whole"),
+        ("all features, told from the factor's other values", "told"),
+    )
+    for title, measured in sets:
         table = Table(title=f"Planted truth read by linear probes, AUROC: {title}", title_justify="left")
         table.add_column("planted")
         table.add_column("truths", justify="right")
@@ -134,7 +139,7 @@ def _tables(scores: TruthScores) -> list[Table]:
         for one in scores.recovery:
             if one.value is None:
                 kind = f"{one.role}: {one.factor}" if one.factor else f"[bold]{one.role}[/bold]"
-                found = one.whole if whole else one.auroc
+                found: Mapping[str, Interval] = getattr(one, measured)
                 table.add_row(kind, str(one.n_truths), *(_say(found[name]) for name in names))
         tables.append(table)
     if scores.overlap:

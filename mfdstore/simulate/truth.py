@@ -16,6 +16,8 @@ from mfdstore.windows import tile
 
 GC_EXTREME: Final = 1.0
 """Standard deviations from the mean over bins from which the GC around a bin counts as high or low."""
+GC_VALUES: Final = ("gc_high", "gc_low")
+"""Truths of the assays that no site plants."""
 
 README: Final = """\
 What was planted in the simulated sources beside this folder. Coordinates are 0-based and half-open, in bp.
@@ -143,7 +145,7 @@ def format_experiments(plan: Plan, peaks: Sequence[Peaks]) -> str:
 def bin_columns(plan: Plan) -> list[str]:
     """Name the truths that a bin has: ``role:factor:value``."""
     names = [f"{feature.role}:{feature.factor}:{feature.name}" for feature in plan.features]
-    return [*names, "technical:assay:gc_high", "technical:assay:gc_low"]
+    return [*names, *(f"technical:assay:{value}" for value in GC_VALUES)]
 
 
 def bin_truth(

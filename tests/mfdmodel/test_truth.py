@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from mfdmodel.analyses.truth.attributing import sites_in_windows
 from mfdmodel.analyses.truth.overlap import SitesInWindows, average_hits, find_hits, integrated_gradients
@@ -81,6 +83,9 @@ def test_recover__finds_each_truth_where_it_is_and_averages_factors() -> None:
     assert target.whole["combined"].value == pytest.approx(target.whole["biological"].value, abs=0.01)
     assert target.whole_lost["technical"].low > 0.3
     assert np.isnan(by_key["technical", "lab", "South"].auroc["technical"].value)
+    # no other window of the factor to tell it from, and a factor with one value
+    assert np.isnan(by_key["technical", "lab", "North: upper"].told["combined"].value)
+    assert np.isnan(target.told["combined"].value)
     lab = by_key["technical", "lab", None]
     assert lab.n_truths == 1
     assert lab.auroc == by_key["technical", "lab", "North: upper"].auroc
@@ -90,6 +95,44 @@ def test_recover__finds_each_truth_where_it_is_and_averages_factors() -> None:
     ]
     assert biology.auroc["biological"].value == pytest.approx(np.mean(both))
     assert biology.n_truths == 2
+
+
+def test_recover__tells_values_of_a_factor_apart() -> None:
+    rng = np.random.default_rng(1)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = np.zeros((n, 3), np.bool_)
+        truth[np.arange(n), rng.integers(0, 6, n) % 4 - 1] = True  # the third is the commonest
+        truth[:, 2] &= rng.random(n) < 0.5
+        features = rng.normal(size=(n, 4)).astype(np.float32)
+        features[:, 0] += 4 * truth[:, :2].any(1)  # something is planted
+        features[:, 2] += 4 * truth[:, 0]  # it is North's
+        return features, truth
+
+    train, test = draw(1500), draw(1200)
+    names = ("technical:assay:North", "technical:assay:South", "technical:assay:gc_high")
+    results = recover(
+        names,
+        feature_sets({"biological": 2, "technical": 2}),
+        train=train,
+        test=test,
+        resampler=Resampler.draw(np.arange(1200) // 8, rng=rng, n_draws=50),
+    )
+    north, south, gc, assay = results[:4]
+    assert north.whole["biological"].value > 0.8
+    assert north.told["biological"].low < 0.5 < north.told["biological"].high
+    assert north.told["technical"].value > 0.97
+    assert north.told["technical"].value == pytest.approx(south.told["technical"].value, abs=1e-6)
+    assert north.told_lost["biological"].low > 0.3
+    assert np.isnan(gc.told["combined"].value)
+    assert not np.isnan(gc.whole["combined"].value)
+    assert assay.told["technical"].value == pytest.approx(north.told["technical"].value)
+    among = test[1][:, :2].any(1)
+    probe = LogisticRegression().fit(
+        train[0][train[1][:, :2].any(1)][:, 2:], train[1][train[1][:, :2].any(1), 0]
+    )
+    judged = roc_auc_score(test[1][among, 0], probe.decision_function(test[0][among][:, 2:]))
+    assert north.told["technical"].value == pytest.approx(judged, abs=0.005)
 
 
 def test_without_covariate__leaves_nothing_that_a_line_explains() -> None:
