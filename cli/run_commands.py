@@ -75,8 +75,7 @@ def _score_table(evaluation: Evaluation) -> Table:
         for one in members[:_MOST_NAMED]:
             table.add_row("", escape(one.experiment), "", "", *_numbers(one))
         if len(members) > _MOST_NAMED:
-            rest = f"and {len(members) - _MOST_NAMED} more, see {evaluation.split}.tsv"
-            table.add_row("", rest, "", "", "", "")
+            table.add_row("", f"and {len(members) - _MOST_NAMED} more", "", "", "", "")
     return table
 
 

@@ -166,7 +166,7 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             values = np.array([score.auroc for score in members])
             offsets = _spread(len(members))
             dots = [palette[(score.factors.get(colours) if colours else None) or ""] for score in members]
-            faces = ["none" if one.held_out else dot for one, dot in zip(members, dots, strict=True)]
+            faces = ["white" if one.held_out else dot for one, dot in zip(members, dots, strict=True)]
             axes.scatter(values, row + offsets, s=18, facecolors=faces, edgecolors=dots, alpha=0.8, lw=0.8)
             axes.plot([means[name]] * 2, [row - 0.36, row + 0.36], color=INK, lw=1.6, solid_capstyle="butt")
         axes.axvline(0.5, color=FAINT, lw=1, ls=(0, (3, 3)))
@@ -181,7 +181,9 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
             if len(palette) > 1
         ]
         if any(score.held_out for score in scores):
-            ring = axes.scatter([], [], s=18, facecolors="none", edgecolors=INK, label="held out of the loss")
+            ring = axes.scatter(
+                [], [], s=18, facecolors="white", edgecolors=INK, label="held out of the loss"
+            )
             handles.append(ring)
         if handles:
             axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4)
@@ -208,7 +210,7 @@ def draw_comparison(
         figure, axes = _new(3.7, 3.6)
         low, high = float(pairs.min()) - 0.02, min(float(pairs.max()) + 0.02, 1.005)
         axes.plot([low, high], [low, high], color=FAINT, lw=1)
-        faces = np.where(trained, COLOURS[0], "none").tolist()
+        faces = np.where(trained, COLOURS[0], "white").tolist()
         x, y = pairs.T
         axes.scatter(x, y, s=16, facecolors=faces, edgecolors=COLOURS[0], alpha=0.7, lw=0.8)
         axes.set_xlim(low, high)

@@ -449,7 +449,7 @@ def test_figures__draw_held_out_experiments_as_rings_and_do_not_count_them() -> 
     compared = draw_comparison(("first", scores), ("second", low))
     assert "higher in 1 of 1 experiments" in texts(compared)
     for svg, n_rings in ((drawn, 3), (compared or "", 2)):  # one in the legend
-        assert len(re.findall(r'<use [^>]*style="fill: none', svg)) == n_rings
+        assert len(re.findall(r'<use [^>]*style="fill: #ffffff', svg)) == n_rings
 
 
 def test_independence__is_drawn_where_it_has_numbers() -> None:
