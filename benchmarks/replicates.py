@@ -3,8 +3,9 @@ r"""Does the biological part of predictions agree better between two laboratorie
     python benchmarks/replicates.py --store chr22.zarr --run mfd_seed0 --run mfd_seed1 --run linear_head \
         --not-lab ENCODE-DREAM --out benchmarks/results/replicates_X_YYYYMM.md
 
-Runs are trained before (`mfdmodel train`); nothing is trained here. Runs of one kind and one price of dependence are
-seeds of one model: their scores are averaged by pair. All pairs of experiments of one target, biosample and assay by
+Runs are trained before (`mfdmodel train`); nothing is trained here. Runs on one store whose configurations differ in
+the seed alone are seeds of one model: their scores are averaged by pair, and how they differ stands beside, as no
+interval holds it. All pairs of experiments of one target, biosample and assay by
 two laboratories are found in the store's metadata. --not-lab names values of `lab` that are no laboratory: ENCODE-DREAM
 processed reads of the same laboratories again, so that agreement with it may be agreement with oneself. --probes fits
 linear probes of the features besides, on training windows: what the features know, whatever the weights.
@@ -13,10 +14,12 @@ linear probes of the features besides, on training windows: what the features kn
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import describe_machine
@@ -32,13 +35,13 @@ from mfdmodel.analyses.replicates import (
     score_pairs,
     target_values,
 )
-from mfdmodel.checkpoint.models import load_model
+from mfdmodel.checkpoint.models import Description, load_model, read_description
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import experiment_weights, latent_features
 from mfdmodel.intervals import genome_blocks
 from mfdmodel.resampling import Comparison, Estimate, Resampler, compare, estimate
-from mfdmodel.splits import check_apart
+from mfdmodel.splits import check_apart, check_not_fitted
 from mfdstore.errors import ConfigError, MfdError
 from mfdstore.store import Store
 
@@ -66,7 +69,7 @@ BY_CONSTRUCTION = ("correlation", "contrast", "retrieval", "difference", "cosine
 
 @dataclass(frozen=True)
 class RunScores:
-    """Scores of one run's pairs, by part; `model` is what it shares with runs of other seeds."""
+    """Scores of one run's pairs, by part; `model` names what it shares with runs of other seeds."""
 
     name: str
     model: str
@@ -75,8 +78,63 @@ class RunScores:
     parts: dict[str, tuple[PairScores, ...]]
 
 
+def name_models(runs: dict[Path, Description]) -> dict[Path, str]:
+    """Name the model of each run: runs of one name are on one store and differ in their seed alone.
+
+    Models of one kind and price of dependence are told apart by what else they differ in.
+    """
+    facts = {run: _facts(description) for run, description in runs.items()}
+    kinds = {run: _kind(description) for run, description in runs.items()}
+    names = {}
+    for run, own in facts.items():
+        alike = [facts[other] for other in runs if kinds[other] == kinds[run]]
+        keys = dict.fromkeys(key for other in alike for key in other)
+        told = [key for key in keys if any(other.get(key) != own.get(key) for other in alike)]
+        said = ", ".join(f"{key} = {_short(own.get(key, 'none'))}" for key in told)
+        names[run] = f"{kinds[run]} ({said})" if said else kinds[run]
+    seen: dict[tuple[str, int], Path] = {}
+    for run, description in runs.items():
+        seed = description.config.training.seed
+        other = seen.setdefault((names[run], seed), run)
+        if other != run:
+            raise ConfigError(
+                "--run",
+                found=f"{other} and {run}, one model ({names[run]}) with the same seed {seed}",
+                expected="runs of one model that differ in their seeds",
+                remedy="Name one of them: a run that counts twice makes the model look surer than it is.",
+            )
+    return names
+
+
+def _short(value: object) -> str:
+    """Write a value; of a long one the beginning, and what tells it from others that begin so."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:40]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def _kind(description: Description) -> str:
+    model = description.config.model
+    return f"mfd, λ = {model.penalty.lambda_indep:g}" if model.kind == "mfd" else model.kind
+
+
+def _facts(description: Description) -> dict[str, Any]:
+    """Flatten all that makes a model, but for its seed."""
+    facts: dict[str, Any] = {}
+
+    def add(node: object, key: str) -> None:
+        if isinstance(node, dict) and node:
+            for name, value in node.items():
+                add(value, f"{key}.{name}".lstrip("."))
+        else:
+            facts[key] = node
+
+    add(description.config.model_dump(mode="json"), "")
+    del facts["training.seed"]
+    return facts | {"store": description.store_digest[:12]}
+
+
 def score_run(
-    run: Path, options: argparse.Namespace, rows: NDArray[np.int64], blocks: NDArray[np.int64]
+    run: Path, model: str, options: argparse.Namespace, rows: NDArray[np.int64], blocks: NDArray[np.int64]
 ) -> RunScores:
     trained = load_model(run)
     config = trained.description.config
@@ -118,8 +176,6 @@ def score_run(
                 replace(one, values={**one.values, **{key: found[index] for key, found in probed.items()}})
                 for index, one in enumerate(scores[name])
             )
-    kind = config.model.kind
-    model = f"mfd, λ = {config.model.penalty.lambda_indep:g}" if kind == "mfd" else kind
     return RunScores(run.resolve().name, model, config.training.seed, trained.valid_loss, scores)
 
 
@@ -128,19 +184,32 @@ def pooled(runs: list[RunScores], part: str, measure: str) -> NDArray[np.float64
     return np.mean([target_values(run.parts[part], measure) for run in runs], axis=0)
 
 
+def of_seeds(runs: list[RunScores], part: str, measure: str) -> list[float]:
+    """Compute the mean over targets of each run alone."""
+    return [estimate(target_values(run.parts[part], measure)).mean for run in runs]
+
+
+def spread(values: list[float]) -> str:
+    """Say from where to where runs lie, which differ in their seed; nothing of a single one."""
+    known = [value for value in values if not np.isnan(value)]
+    return f"{number(min(known))} to {number(max(known))}" if len(known) > 1 else "-"
+
+
 def interval(value: Estimate) -> str:
+    if np.isnan(value.both.low):
+        return number(value.mean)
     return f"{number(value.mean)} ({number(value.both.low)} to {number(value.both.high)})"
 
 
-def compared(value: Comparison) -> str:
+def compared(value: Comparison, seeds: str) -> str:
     difference = value.difference
     spans = " | ".join(
-        f"{number(one.low)} to {number(one.high)}"
+        "-" if np.isnan(one.low) else f"{number(one.low)} to {number(one.high)}"
         for one in (difference.windows, difference.groups, difference.both)
     )
     counts = f"{value.n_higher}, {value.n_lower} of {difference.n_groups}"
     p_value = "< 0.001" if value.p_value < 0.001 else number(value.p_value)
-    return f"{difference.mean:+.4f} | {spans} | {counts} | {p_value}"
+    return f"{difference.mean:+.4f} | {spans} | {seeds} | {counts} | {p_value}"
 
 
 def number(value: float) -> str:
@@ -159,7 +228,10 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
             f"|---|{'---:|' * len(parts)}",
         ]
         for measure in measures:
-            values = [interval(estimate(pooled(runs, part, measure))) for part in parts]
+            values = [
+                f"{interval(estimate(pooled(runs, part, measure)))}; seeds {spread(of_seeds(runs, part, measure))}"
+                for part in parts
+            ]
             lines.append(f"| {(SAID | PROBES)[measure]} | {' | '.join(values)} |")
         lines.append("")
         roles = [part for part in parts if part != COMBINED]
@@ -168,6 +240,15 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
                 f"{one} less {other}",
                 all(scores.equal_weights for scores in runs[0].parts[one]),
                 {measure: (pooled(runs, one, measure), pooled(runs, other, measure)) for measure in measures},
+                {
+                    measure: [
+                        a - b
+                        for a, b in zip(
+                            of_seeds(runs, one, measure), of_seeds(runs, other, measure), strict=True
+                        )
+                    ]
+                    for measure in measures
+                },
             )
     if len(models) > 1:
         lines += ["## Models beside each other", ""]
@@ -184,20 +265,36 @@ def tables(models: dict[str, list[RunScores]]) -> list[str]:
                         )
                         for measure in measures
                     },
+                    {
+                        measure: [
+                            a - b
+                            for a, b in product(
+                                of_seeds(models[first], part, measure),
+                                of_seeds(models[other], COMBINED, measure),
+                            )
+                        ]
+                        for measure in measures
+                    },
                 )
     return lines
 
 
 def comparison_table(
-    title: str, forced: bool, values: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    title: str,
+    forced: bool,
+    values: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    by_seed: dict[str, list[float]],
 ) -> list[str]:
-    """Lay out comparisons; where weights are equal by metadata, what follows from that alone is marked."""
+    """Lay out comparisons; where weights are equal by metadata, what follows from that alone is marked.
+
+    `by_seed` has the differences of single runs: those of one run each, or of each run with each of the other model.
+    """
     marks = dict.fromkeys(BY_CONSTRUCTION, " (by construction)") if forced else {}
     return [
-        f"| {title} | mean | over windows | over targets | over both | targets higher, lower | p |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        f"| {title} | mean | over windows | over targets | over both | seeds | targets higher, lower | p |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
         *(
-            f"| {measure}{marks.get(measure, '')} | {compared(compare(*pair))} |"
+            f"| {measure}{marks.get(measure, '')} | {compared(compare(*pair), spread(by_seed[measure]))} |"
             for measure, pair in values.items()
         ),
         "",
@@ -278,6 +375,16 @@ def main() -> None:
 
 
 def report(options: argparse.Namespace) -> str:
+    if options.probes:
+        check_not_fitted(options.split)
+    if len(set(options.run)) != len(options.run):
+        raise ConfigError(
+            "--run",
+            found="a run that is named twice",
+            expected="each run once",
+            remedy="Name it once: a run that counts twice makes the model look surer than it is.",
+        )
+    names = name_models({run: read_description(run) for run in options.run})
     store = Store(options.store)
     rows = store.windows.rows(options.split)
     pairs = find_pairs(store.factors, not_labs=options.not_lab)
@@ -290,8 +397,8 @@ def report(options: argparse.Namespace) -> str:
         )
     blocks = genome_blocks(store.windows.chrom[rows], store.windows.start[rows], width=options.block)
     models: dict[str, list[RunScores]] = {}
-    for run in options.run:
-        scores = score_run(run, options, rows, blocks)
+    for run in names:
+        scores = score_run(run, names[run], options, rows, blocks)
         models.setdefault(scores.model, []).append(scores)
     n_equal = {
         name: sum(one.equal_weights for one in scores)
@@ -309,6 +416,9 @@ def report(options: argparse.Namespace) -> str:
         "Pairs are averaged by target, directions by pair, runs by model. Intervals are the middle 95 % of "
         f"{options.draws:,} draws: of blocks of windows, of targets, or (unless said) of both. p: signs of the "
         "targets' differences flipped, two-sided, not corrected for the number of measures.",
+        "What an interval holds: other windows of this genome and other pairs of targets, for the very runs that are "
+        "named. What it does not: another seed. Seeds: the lowest and the highest of single runs, means over targets; "
+        "of two models, of each run of the one less each of the other. A model of one run has no such spread.",
         "Of these pairs, weights are equal by metadata alone in "
         + ", ".join(f"{n} ({name})" for name, n in n_equal.items())
         + ": their correlation, retrieval and cosine are 1, and their difference says nothing, whatever was learnt.",

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.console import explained, out, progress_bars
+from cli.model_options import MOST_THREADS
 from cli.options import AsJson, StorePath, print_json, size
 from mfdstore.display import plain
 
@@ -82,6 +83,7 @@ def bench(
         int,
         typer.Option(
             min=0,
+            max=MOST_THREADS,
             help="Processor threads that prepare batches; 0 prepares them where they are used.",
             rich_help_panel=_BATCHES,
         ),

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +22,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
 from mfdstore.display import plain
 from mfdstore.errors import MfdError
@@ -32,6 +35,9 @@ EXIT_FAULT = 1
 EXIT_INTERRUPTED = 130
 _LONGEST_ERROR = 1 << 16
 """Signs; an error is cut only if it is as long as a file."""
+
+_LONGEST_WORD: Final = 12
+"""Signs of a word that a narrow table keeps in one line: an accession has 11."""
 
 out = Console()
 err = Console(stderr=True)
@@ -114,6 +120,26 @@ def progress_bars() -> Iterator[OnProgress]:
             progress.update(tasks[what], completed=done, total=total)
 
         yield on_progress
+
+
+def fit(table: Table) -> Table:
+    """Give a table's columns widths at which the terminal holds it; text goes on in the next line, nothing is cut.
+
+    Lines break between words first. Words longer than an accession are broken where that is not enough.
+    """
+    widths, words = [], []
+    for column in table.columns:
+        texts = [Text.from_markup(str(cell)).plain for cell in (column.header, *column.cells)]
+        widths.append(max(cell_len(line) for text in texts for line in text.split("\n")))
+        words.append(max((cell_len(word) for text in texts for word in text.split()), default=1))
+    room = out.width - 3 * len(widths) - 1  # borders, and a space on either side
+    for least in ([min(word, _LONGEST_WORD) for word in words], [1] * len(widths)):
+        while sum(widths) > room and any(width > low for width, low in zip(widths, least, strict=True)):
+            widest = max(range(len(widths)), key=lambda index: widths[index] - least[index])
+            widths[widest] -= 1
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width, column.overflow = max(width, 1), "fold"
+    return table
 
 
 def log_to_stderr(*, verbose: bool) -> None:

@@ -48,7 +48,7 @@ def embed(
         EvaluatedSplit, typer.Option(help="Windows that the features are computed of.")
     ] = EvaluatedSplit.test,
     store: StoreOfRun = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of permutations and UMAP.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of permutations and UMAP.")] = 0,
     as_json: AsJson = False,
     device: Device = "auto",
     threads: Threads = None,

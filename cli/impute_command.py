@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import explained, log_to_stderr, out, progress_bars
+from cli.console import explained, fit, log_to_stderr, out, progress_bars
 from cli.model_options import Device, EvaluatedSplit, RunPath, StoreOfRun, Threads, Verbose
 from cli.options import AsJson, print_json
 
@@ -27,7 +27,7 @@ def impute(
     run: RunPath,
     split: Annotated[EvaluatedSplit, typer.Option(help="Windows to score.")] = EvaluatedSplit.test,
     store: StoreOfRun = None,
-    seed: Annotated[int, typer.Option(help="Of the confidence intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the confidence intervals.")] = 0,
     as_json: AsJson = False,
     device: Device = "auto",
     threads: Threads = None,
@@ -44,7 +44,8 @@ def impute(
     """
     log_to_stderr(verbose=verbose)
     with explained():
-        from mfdmodel.analyses.imputation.run import imputation_to_json, impute_run
+        from mfdmodel.analyses.imputation.run import STRETCH, imputation_to_json, impute_run
+        from mfdmodel.intervals import few_blocks
 
         with progress_bars() as on_progress:
             score = impute_run(
@@ -61,6 +62,9 @@ def impute(
             return
         out.print(_mean_table(score))
         out.print(_experiment_table(score))
+        said = few_blocks(score.n_blocks, STRETCH)
+        if said:
+            out.print(said, highlight=False, soft_wrap=True)
 
 
 def _mean_table(score: ImputationScore) -> Table:
@@ -78,25 +82,25 @@ def _mean_table(score: ImputationScore) -> Table:
             *_numbers(mean),
             *(_numbers(score.gain[way]) if way in score.gain else ("", "")),
         )
-    return table
+    return fit(table)
 
 
 def _experiment_table(score: ImputationScore) -> Table:
     table = Table(title="One by one, AUROC of the model and of labels averaged", title_justify="left")
-    for name in ("experiment", "target", "biosample"):
+    for name in ("experiment", "target and biosample"):
         table.add_column(name)
     ways = [way for way in score.mean if not way.endswith("predictions")]
     for name in ("positive", *(way.removesuffix(", labels") for way in ways)):
         table.add_column(name, justify="right")
     for one in score.experiments:
+        what = one.factors.get("target", one.factors.get("assay"))
         table.add_row(
             escape(one.experiment),
-            escape(one.factors.get("target", one.factors.get("assay", ""))),
-            escape(one.factors.get("biosample", "")),
+            escape(", ".join(name for name in (what, one.factors.get("biosample")) if name)),
             f"{one.n_positive:,}",
             *(_numbers(one.auroc[way])[0] for way in ways),
         )
-    return table
+    return fit(table)
 
 
 def _numbers(found: Interval) -> tuple[str, str]:

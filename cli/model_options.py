@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -42,6 +42,9 @@ class EvaluatedSplit(StrEnum):
     test = "test"
 
 
+MOST_THREADS: Final = 1024
+"""Processor threads that are taken; torch ends without a word where the system gives it no more."""
+
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as given to train --out.")]
 Device = Annotated[
     str,
@@ -53,7 +56,10 @@ Device = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Processor threads for torch. Default: torch's own choice.", rich_help_panel="Computing"
+        min=1,
+        max=MOST_THREADS,
+        help="Processor threads for torch. Default: torch's own choice.",
+        rich_help_panel="Computing",
     ),
 ]
 Loading = Annotated[

@@ -116,7 +116,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder that mfdstore simulate wrote: shows what each subspace knows of what was planted.",
+            help="Folder that mfdstore simulate wrote: shows what each subspace knows of what was planted. Not with "
+            "--split train, which probes are fitted on.",
         ),
     ] = None,
     split: Annotated[EvaluatedSplit, typer.Option(help="Scores to show.")] = EvaluatedSplit.test,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cli.console import err, explained, log_to_stderr, out, progress_bars
+from cli.console import err, explained, fit, log_to_stderr, out, progress_bars
 from cli.model_options import Device, EvaluatedSplit, Preset, Threads, Verbose
 from cli.options import AsJson, local_path, print_json
 
@@ -66,8 +66,10 @@ def sweep(
     """Train a model at several prices of dependence with several seeds, and set what comes of it side by side.
 
     For each price: loss on the valid windows, AUROC on the split of the whole prediction and of each subspace alone,
-    and what the predictors still find; means over seeds with 95 % intervals. DIR then holds a run for each, sweep.tsv,
-    sweep.json and sweep.png. Stopped, it goes on where it was when it is called again.
+    and the penalty, which is what the predictors still find where its terms are not configured otherwise; means over
+    seeds with 95 % intervals. DIR then holds a run for each, sweep.tsv, sweep.json and sweep.png. Stopped, it goes on
+    where it was when it is called again. A run that fails is told by name and the others are done; the exit status
+    is then 1.
 
     [dim]mfdmodel sweep --store encode.zarr --out sweep1 --lambda-indep 0,0.0002,0.001 --seed 0,1,2[/dim]
     """
@@ -97,14 +99,14 @@ def sweep(
                 on_result=_say_result,
                 on_progress=on_progress,
             )
-        picture = draw_sweep(output, results)
+        penalty = chosen.model.penalty.title
+        picture = draw_sweep(output, results, penalty=penalty)
         if as_json:
-            print_json(sweep_to_json(results, split=split.value))
+            print_json(sweep_to_json(results, split=split.value, penalty=penalty))
         else:
-            out.print(_table(results))
+            out.print(_table(results, penalty))
             out.print(f"Wrote {picture}", markup=False, highlight=False, soft_wrap=True)
-    if any(result.fault for result in results):
-        raise typer.Exit(1)
+        _refuse_faults(output, results)
 
 
 def _numbers(option: str, text: str, *, whole: bool = False) -> tuple[float, ...]:
@@ -128,29 +130,42 @@ def _say_result(result: CellResult, done: int, total: int) -> None:
     err.print(f"{done} of {total}  {result.name}: {what}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(results: tuple[CellResult, ...]) -> Table:
+def _refuse_faults(output: Path, results: tuple[CellResult, ...]) -> None:
+    """Name the runs that failed, all others being done and written."""
+    from mfdmodel.sweep.summary import SWEEP_TSV
+    from mfdstore.errors import RunError
+
+    faulty = [result.name for result in results if result.fault]
+    if faulty:
+        raise RunError(
+            output,
+            found=f"{len(faulty)} of {len(results)} runs without numbers: {', '.join(faulty)}",
+            expected="numbers of all",
+            remedy=f"What ails each, and what to do, stands above and in {SWEEP_TSV}; then call the sweep again, which "
+            "keeps the others.",
+        )
+
+
+def _table(results: tuple[CellResult, ...], penalty: str) -> Table:
+    from mfdmodel.sweep.cells import spell
     from mfdmodel.sweep.summary import WAYS, summarise
 
-    table = Table(title="Means over seeds, 95 % intervals", title_justify="left")
-    table.add_column("lambda", justify="right")
-    table.add_column("runs", justify="right")
-    table.add_column("validation loss", justify="right")
-    for way in WAYS:
-        table.add_column(f"AUROC {way}", justify="right")
-    table.add_column("squared correlations", justify="right")
+    table = Table(title=f"Means over seeds, 95 % intervals; penalty: {penalty}", title_justify="left")
+    for name in ("lambda", "runs", "valid loss", *(f"AUROC {way}" for way in WAYS), "penalty"):
+        table.add_column(name, justify="right")
     for row in summarise(results):
         table.add_row(
-            f"{row.lambda_indep:g}",
+            spell(row.lambda_indep),
             str(row.n_runs),
             _shown(row.valid_loss, 4),
             *(_shown(row.auroc[way], 3) for way in WAYS),
-            _shown(row.squared_correlations, 2),
+            _shown(row.penalty, 2),
         )
-    return table
+    return fit(table)
 
 
 def _shown(found: Interval, digits: int) -> str:
     if math.isnan(found.value):
         return "-"
-    spread = "" if math.isnan(found.low) else f" ± {found.high - found.value:.{digits}f}"
+    spread = "" if math.isnan(found.low) else f" ±{found.high - found.value:.{digits}f}"
     return f"{found.value:.{digits}f}{spread}"

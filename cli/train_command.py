@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,7 +111,8 @@ def train(
             "--hold-out-experiments",
             metavar="QUERY",
             help="Experiments to learn nothing from, so that mfdmodel impute can predict them from metadata alone: "
-            "an accession, or what must hold, such as 'target=CTCF & biosample=HepG2'. May be given more than once.",
+            "an accession, or what must hold together, such as 'target=CTCF,MAX & biosample=HepG2 & "
+            "date_released=2012'. May be given more than once.",
             rich_help_panel="Training",
         ),
     ] = None,
@@ -199,7 +201,9 @@ def train(
                 memory=None if loader_memory is None else size("--loader-memory", loader_memory),
                 max_minutes=max_minutes,
                 logger=logger.value,
-                on_epoch=_say_epoch,
+                on_epoch=partial(
+                    _say_epoch, penalty=(chosen or read_description(run).config).model.penalty.title
+                ),
                 on_progress=on_progress,
             )
     if os.environ.get("RANK", "0") != "0":
@@ -226,10 +230,10 @@ def held_out_of(store: Store, queries: list[str] | None) -> list[str] | None:
     return [store.experiments[column] for column in chosen]
 
 
-def _say_epoch(record: EpochRecord) -> None:
-    squared = "" if record.l_indep is None else f"   squared correlations {-record.l_indep:.3f}"
+def _say_epoch(record: EpochRecord, *, penalty: str) -> None:
+    price = "" if record.l_indep is None else f"   {penalty} {-record.l_indep:.3f}"
     err.print(
-        f"epoch {record.epoch + 1:3d}   loss: train {record.train_loss:.5f}   valid {record.valid_loss:.5f}{squared}"
+        f"epoch {record.epoch + 1:3d}   loss: train {record.train_loss:.5f}   valid {record.valid_loss:.5f}{price}"
         f"   {record.seconds:.0f} s",
         highlight=False,
         soft_wrap=True,

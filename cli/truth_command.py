@@ -98,7 +98,8 @@ def truth(
     log_to_stderr(verbose=verbose)
     with explained():
         from mfdmodel.analyses.truth.run import TruthSettings, score_run
-        from mfdmodel.analyses.truth.scores import to_json
+        from mfdmodel.analyses.truth.scores import STRETCH, to_json
+        from mfdmodel.intervals import few_blocks
 
         settings = TruthSettings(
             width=width, without_gc=without_gc, n_draws=draws, n_attributed=windows, n_top=top
@@ -120,6 +121,9 @@ def truth(
             return
         for table in _tables(scores):
             out.print(table)
+        said = few_blocks(scores.n_blocks, STRETCH)
+        if said:
+            out.print(said, highlight=False, soft_wrap=True)
 
 
 def _tables(scores: TruthScores) -> list[Table]:

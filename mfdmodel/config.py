@@ -207,6 +207,19 @@ class PenaltyConfig(_Section):
     steps: Count = 1
     projections: Count = 64
 
+    @property
+    def is_correlation(self) -> bool:
+        """Whether it is minus L_indep of equation 3: the sum of squared correlations, and nothing else."""
+        return self.terms == {"adversarial": 1.0}
+
+    @property
+    def title(self) -> str:
+        """What the number is that lambda multiplies, by the terms in use."""
+        if self.is_correlation:
+            return "squared correlations"
+        parts = (name if weight == 1 else f"{weight:g} {name}" for name, weight in self.terms.items())
+        return f"dependence penalty ({' + '.join(parts)})"
+
 
 class ModelConfig(_Section):
     """What is trained: MFD, the same trunk under a free linear head, or dinucleotide frequencies under it."""

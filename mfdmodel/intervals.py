@@ -68,6 +68,22 @@ def interval(draws: NDArray[np.float64]) -> Interval:
     return Interval(value, float(low), float(high))
 
 
+def few_blocks(n_blocks: int, width: int) -> str:
+    """Say why there are no intervals, where windows lie in too few stretches of the genome; empty where they do not.
+
+    Parameters
+    ----------
+    n_blocks
+        Stretches that windows lie in.
+    width
+        Of a stretch, in bp.
+    """
+    if n_blocks >= LEAST_BLOCKS:
+        return ""
+    stretches = f"{n_blocks} stretch{'es' * (n_blocks != 1)} of {width // 1000} kb"
+    return f"No intervals: the windows lie in {stretches}, too few to draw from; at least {LEAST_BLOCKS} are needed."
+
+
 def student(values: Sequence[float]) -> Interval:
     """Average a few independent runs, with the interval of Student's t; NaN is left out, one run has no bounds."""
     present = np.array([value for value in values if not math.isnan(value)])

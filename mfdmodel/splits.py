@@ -63,6 +63,23 @@ def rows_to_score(store: Store, split: Split) -> NDArray[np.int64]:
     return rows
 
 
+def check_not_fitted(split: Split) -> None:
+    """Make sure that probes, which are fitted on the windows of training, are scored on others.
+
+    Raises
+    ------
+    ConfigError
+        If the split is ``train``.
+    """
+    if split == "train":
+        raise ConfigError(
+            "--split",
+            found="train, whose windows probes are fitted on",
+            expected="valid or test",
+            remedy="Score probes on one of these; what was learnt by heart would pass for known.",
+        )
+
+
 def check_apart(store: Store, data: DataConfig) -> None:
     """Make sure that no base is read by windows of two splits of one store.
 

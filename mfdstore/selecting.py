@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
@@ -14,6 +15,7 @@ from mfdstore.genomes import REGION_WORDS, Genome, parse_region, some
 from mfdstore.metadata import Factor
 from mfdstore.store import Store
 
+_DATE: Final = re.compile(r"[0-9]{4}(-[0-9]{2}){0,2}")
 _SHOWN: Final = 20
 """Known names and values that a message lists."""
 
@@ -81,7 +83,9 @@ def query_experiments(store: Store, queries: Sequence[str], *, option: str) -> N
     store
         Of the experiments.
     queries
-        Each an accession, or what must hold together: ``target=CTCF & biosample=HepG2``.
+        Each an accession, or what must hold together: ``target=CTCF & biosample=HepG2``. Values of one factor that
+        may stand for each other are joined by commas: ``target=CTCF,MAX``. A ``&`` behind which no ``=`` follows is
+        part of the value before it.
     option
         That they were given by.
 
@@ -92,15 +96,14 @@ def query_experiments(store: Store, queries: Sequence[str], *, option: str) -> N
     Raises
     ------
     ConfigError
-        If one cannot be read, or means no experiment.
+        If one cannot be read, names a factor twice, or means no experiment.
     """
     found = np.zeros(store.n_experiments, np.bool_)
     for query in queries:
-        if "=" in query:
-            pairs = [equation(option, part) for part in query.split("&")]
-            found[select_experiments(store, pairs, (), option=option)] = True
-        elif query.strip() in store.columns:
+        if query.strip() in store.columns:
             found[store.columns[query.strip()]] = True
+        elif "=" in query:
+            found[select_experiments(store, _terms(store, query, option), (), option=option)] = True
         else:
             raise ConfigError(
                 option,
@@ -109,6 +112,43 @@ def query_experiments(store: Store, queries: Sequence[str], *, option: str) -> N
                 remedy=suggest(query.strip(), store.experiments),
             )
     return np.flatnonzero(found)
+
+
+def _terms(store: Store, query: str, option: str) -> list[tuple[str, str]]:
+    """Read the factors and values of a query, each factor once."""
+    # what follows a & is another term if there is a = in it; if not, the & belongs to the value
+    terms = [equation(option, part) for part in re.split(r"&(?=[^&]*=)", query)]
+    names = [name for name, _ in terms]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        values = ",".join(value.strip() for name, value in terms if name == twice)
+        raise ConfigError(
+            option,
+            found=f"{twice} more than once in {query!r}",
+            expected="each factor once, as all must hold together",
+            remedy=f"For experiments that have any of the values ask for {twice}={values}; several {option} add up "
+            "too.",
+        )
+    for name, value in terms:
+        if name not in store.factors and name != names[0]:
+            raise ConfigError(
+                option,
+                found=f"factor {name!r}, which the store does not have",
+                expected=f"one of {some(store.factors.names, _SHOWN)} behind a &",
+                remedy=f"{suggest(name, store.factors.names)} A value that holds both & and = cannot be asked for: "
+                "name its experiments by accession.",
+            )
+        if "&" in value and name in store.factors:
+            try:
+                _hold(store.factors[name], value, option)
+            except ConfigError:
+                raise ConfigError(
+                    option,
+                    found=f"no experiment with {name} {value.strip()!r}",
+                    expected="FACTOR=VALUE on either side of a &, or a value that holds it",
+                    remedy="Write a factor and a = behind the &.",
+                ) from None
+    return terms
 
 
 def equation(option: str, text: str) -> tuple[str, str]:
@@ -174,11 +214,23 @@ def _equal(factor: Factor, text: str) -> NDArray[np.bool_]:
         return np.array([value is not None and text in value for value in factor.values], np.bool_)
     if factor.kind == "category":
         return np.array([value == text for value in factor.values], np.bool_)
+    if factor.kind == "date":
+        return _date_equals(factor, text)
     try:
-        one = float(text) if factor.kind == "number" else np.datetime64(text, "D")
+        return np.asarray(factor.values == float(text)) & ~factor.missing
     except ValueError:
         return np.zeros(len(factor.values), np.bool_)
-    return np.asarray(factor.values == one) & ~factor.missing
+
+
+def _date_equals(factor: Factor, text: str) -> NDArray[np.bool_]:
+    """Find the dates that a text means: a day, all of a month (``2012-05``), or all of a year (``2012``)."""
+    if not _DATE.fullmatch(text):
+        return np.zeros(len(factor.values), np.bool_)
+    try:
+        meant = np.datetime64(text)  # a day, a month or a year, as it is written
+    except ValueError:
+        return np.zeros(len(factor.values), np.bool_)
+    return np.asarray(factor.values.astype(meant.dtype) == meant) & ~factor.missing
 
 
 def _spell(factor: Factor) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mfdmodel.analyses.independence.result import Independence, read_independence
 from mfdmodel.checkpoint.models import Description, read_description
 from mfdmodel.checkpoint.states import damaged, read_json
+from mfdmodel.config import PenaltyConfig
 from mfdmodel.evaluate.scores import Evaluation, read_evaluation
 from mfdmodel.train.fit import RUN_RECORD
 from mfdmodel.train.keeper import EpochRecord, best_epoch, read_curves
@@ -81,6 +82,12 @@ class RunContent:
         """Price of dependence; `None` for a model without subspaces."""
         model = self.description.config.model
         return model.penalty.lambda_indep if model.kind == "mfd" else None
+
+    @property
+    def penalty(self) -> PenaltyConfig | None:
+        """What dependence is measured by in training; `None` for a model without subspaces."""
+        model = self.description.config.model
+        return model.penalty if model.kind == "mfd" else None
 
 
 def read_run(run: Path, *, split: str = "test") -> RunContent:

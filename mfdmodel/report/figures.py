@@ -6,6 +6,7 @@ import io
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any, Final
 
 import matplotlib
@@ -50,6 +51,8 @@ STYLE: Final[Any] = {
     "legend.fontsize": 9,
 }
 
+LABEL_WIDTH: Final = 38
+"""Signs of a line beside an axis."""
 _LONGEST_NAME: Final = 34
 _MOST_ROWS: Final = 60
 
@@ -84,19 +87,26 @@ def draw_losses(runs: Mapping[str, Sequence[EpochRecord]]) -> str:
         return to_svg(figure)
 
 
-def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mapping[str, int]) -> str | None:
-    """Draw how much of each subspace the predictors find in the other, by epoch.
+def draw_dependence(
+    runs: Mapping[str, Sequence[EpochRecord]],
+    n_features: Mapping[str, int],
+    *,
+    title: str = "mean squared correlation",
+) -> str | None:
+    """Draw the penalty, or how much of each subspace the predictors find in the other, by epoch.
 
     Parameters
     ----------
     runs
         Learning curves by name.
     n_features
-        Features of both subspaces together, by the same names.
+        Features of both subspaces together, by the same names; 1 where the penalty is no sum over features.
+    title
+        What is drawn.
 
     Returns
     -------
-    Mean squared correlation of features and their predictions; `None` where no run has two subspaces.
+    The penalty over the number of features; `None` where no run has two subspaces.
     """
     curves = {
         name: [
@@ -122,9 +132,12 @@ def draw_dependence(runs: Mapping[str, Sequence[EpochRecord]], n_features: Mappi
                     ms=3.5,
                     label=shorten(name),
                 )
-        axes.set_ylim(bottom=0)
+        if all(
+            value >= 0 for points in curves.values() for _, value in points
+        ):  # a discriminator may guess wrongly
+            axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("mean squared correlation")
+        axes.set_ylabel(fill(title, LABEL_WIDTH))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if sum(bool(points) for points in curves.values()) > 1:
             axes.legend()

@@ -17,6 +17,7 @@ from mfdmodel.analyses.embedding.neighbours import N_PERMUTATIONS, Clustering
 from mfdmodel.analyses.embedding.run import RunEmbedding
 from mfdmodel.analyses.independence.result import Independence
 from mfdmodel.analyses.truth.probes import ProbeScore, ProbeSummary, summarise
+from mfdmodel.config import PenaltyConfig
 from mfdmodel.evaluate.scores import Evaluation, GroupScore
 from mfdmodel.report.content import RunContent
 from mfdmodel.report.embedding_figure import draw_embedding
@@ -81,7 +82,6 @@ def render_page(
     runs = (run, *others)
     names = _distinct_names(runs)
     curves = {name: one.curves for name, one in zip(names, runs, strict=True)}
-    widths = {name: _n_features(one) for name, one in zip(names, runs, strict=True)}
     scores = run.evaluation.experiments
     rows, colours = _figure_factors(run.evaluation)
     summaries = summarise(probes)
@@ -95,7 +95,8 @@ def render_page(
         others=others,
         style=Markup(_resource("style.css")),
         chance=_chance(run.evaluation),
-        dependence=None if run.best.l_indep is None else -run.best.l_indep / widths[names[0]],
+        dependence=None if run.best.l_indep is None else -run.best.l_indep / _divisor(run),
+        dependence_title=_dependence_title(run.penalty) if run.penalty else "",
         training_time=_duration(sum(record.seconds for record in run.curves)),
         comparisons=[
             (
@@ -125,7 +126,7 @@ def render_page(
         clusterings=_clusterings(embedding),
         n_permutations=N_PERMUTATIONS,
         losses=_figure(draw_losses(curves)),
-        dependence_figure=_figure(draw_dependence(curves, widths)),
+        **_dependence_figure(dict(zip(names, runs, strict=True))),
         scores_figure=_figure(draw_scores_by_group(scores, rows=rows, colours=colours)),
         scores_caption=f"AUROC of each experiment by {rows}, coloured by {colours or 'nothing'}; bars are means."
         + (_RINGS if run.evaluation.held_out else ""),
@@ -196,8 +197,38 @@ def _distinct_names(runs: Sequence[RunContent]) -> tuple[str, ...]:
     )
 
 
-def _n_features(run: RunContent) -> int:
-    return run.description.config.model.trunk.n_latent
+def _divisor(run: RunContent) -> int:
+    """Count the features that the penalty sums over; 1 where it is no such sum."""
+    correlation = run.penalty is None or run.penalty.is_correlation
+    return run.description.config.model.trunk.n_latent if correlation else 1
+
+
+def _dependence_title(penalty: PenaltyConfig) -> str:
+    return "mean squared correlation" if penalty.is_correlation else penalty.title
+
+
+def _dependence_figure(runs: Mapping[str, RunContent]) -> dict[str, object]:
+    """Draw the penalty of the runs whose terms are those of the first that has some, with what is to be said below."""
+    first = next((run.penalty for run in runs.values() if run.penalty), None)
+    if first is None:
+        return {"dependence_figure": None, "dependence_caption": ""}
+    alike = {name for name, run in runs.items() if run.penalty and run.penalty.terms == first.terms}
+    others = [name for name, run in runs.items() if run.penalty and name not in alike]
+    figure = draw_dependence(
+        {name: run.curves if name in alike else () for name, run in runs.items()},
+        {name: _divisor(run) for name, run in runs.items()},
+        title=_dependence_title(first),
+    )
+    if first.is_correlation:
+        caption = (
+            "How much of each subspace the predictors find in the other: squared correlation of features and "
+            "predictions within a batch, mean over features. The model pays λ for each unit of its sum."
+        )
+    else:
+        caption = f"The {first.title}, mean over the batches of an epoch. The model pays λ for each unit."
+    if others:
+        caption += f" Not drawn, as their penalty has other terms: {', '.join(others)}."
+    return {"dependence_figure": _figure(figure), "dependence_caption": caption}
 
 
 def _figure_factors(evaluation: Evaluation) -> tuple[str, str | None]:

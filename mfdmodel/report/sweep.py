@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 import matplotlib
@@ -12,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mfdmodel.checkpoint.states import write_atomically
-from mfdmodel.report.figures import INK, ROLE_COLOURS, STYLE
-from mfdmodel.sweep.cells import CellResult
+from mfdmodel.report.figures import INK, LABEL_WIDTH, ROLE_COLOURS, STYLE
+from mfdmodel.sweep.cells import CellResult, spell
 from mfdmodel.sweep.summary import WAYS, summarise
 
 FIGURE: Final = "sweep.png"
@@ -21,7 +22,7 @@ _SPREAD: Final = 0.09
 """Between the points of two ways, in places of the axis."""
 
 
-def draw_sweep(out: Path, results: Sequence[CellResult]) -> Path:
+def draw_sweep(out: Path, results: Sequence[CellResult], *, penalty: str) -> Path:
     """Draw a sweep into its folder; gives the picture's path.
 
     Parameters
@@ -30,6 +31,8 @@ def draw_sweep(out: Path, results: Sequence[CellResult]) -> Path:
         Folder of the sweep.
     results
         Of its runs.
+    penalty
+        What the penalty is (`PenaltyConfig.title`).
     """
     rows = summarise(results)
     colours = dict(zip(WAYS, (INK, *ROLE_COLOURS.values()), strict=True))
@@ -54,10 +57,10 @@ def draw_sweep(out: Path, results: Sequence[CellResult]) -> Path:
         left.set_ylabel("AUROC, mean over experiments")
         left.legend()
         for place, row in enumerate(rows):
-            points = [one.squared_correlations for one in results if one.lambda_indep == row.lambda_indep]
+            points = [one.penalty for one in results if one.lambda_indep == row.lambda_indep]
             right.plot([place] * len(points), points, "o", ms=3, mfc="none", mec=INK, mew=0.8)
-        right.plot([row.squared_correlations.value for row in rows], color=INK, lw=1.6)
-        right.set_ylabel("squared correlations, training")
+        right.plot([row.penalty.value for row in rows], color=INK, lw=1.6)
+        right.set_ylabel(fill(f"{penalty}, training", LABEL_WIDTH))
         for axes in (left, right):
             _name_prices(axes, [row.lambda_indep for row in rows])
         write_atomically(out / FIGURE, lambda beside: _save(figure, beside))
@@ -65,7 +68,7 @@ def draw_sweep(out: Path, results: Sequence[CellResult]) -> Path:
 
 
 def _name_prices(axes: Axes, prices: Sequence[float]) -> None:
-    axes.set_xticks(range(len(prices)), [f"{price:g}" for price in prices])
+    axes.set_xticks(range(len(prices)), [spell(price) for price in prices])
     axes.set_xlabel("price of dependence, lambda")
 
 

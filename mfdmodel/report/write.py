@@ -20,6 +20,7 @@ from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
 from mfdmodel.report.content import read_measured, read_run
 from mfdmodel.report.page import render_page
+from mfdmodel.splits import check_not_fitted
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
@@ -53,7 +54,7 @@ def write_report(
         Folder of the truth of simulated sources; features are probed for it, and the scores written beside the
         evaluation.
     split
-        To report on.
+        To report on; not ``train`` with a `truth`, as probes are fitted on that.
     store
         To read for the probes, instead of the one that the run was trained on.
     device, threads
@@ -70,9 +71,13 @@ def write_report(
     RunError
         If a folder is no run, was not evaluated, or the runs to compare were scored on other windows; or if the
         independence was measured of another model, or the embedding is of an earlier one.
+    ConfigError
+        If what was planted is to be probed on the split of training.
     SourceError
         If the truth does not belong to the store.
     """
+    if truth is not None:
+        check_not_fitted(split)
     content = read_run(run, split=split)
     others = [read_run(other, split=split) for other in compare]
     for other, path in zip(others, compare, strict=True):
@@ -134,9 +139,12 @@ def probe_run(
     ------
     RunError
         If the run has no model, or the store is not what it was.
+    ConfigError
+        If the split is that of training.
     SourceError
         If the truth does not belong to the store.
     """
+    check_not_fitted(split)
     trained = load_model(run)
     opened = open_store_of(run, trained.description, store, split=split)
     table = read_bin_truth(truth, opened.windows)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mfdmodel.checkpoint.models import MODEL_DESCRIPTION, description_digest, load_model, read_description
-from mfdmodel.checkpoint.states import read_json, write_json
+from mfdmodel.checkpoint.states import damaged, read_json, write_json
 from mfdmodel.config import RunConfig
 from mfdmodel.config_reading import override
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.evaluate.subspaces import COMBINED, mean_auroc, predict_by_subspace
 from mfdmodel.train.fit import train
-from mfdmodel.train.keeper import read_curves
-from mfdstore.errors import ConfigError, DivergedError
-from mfdstore.places.address import AnyPlace
-from mfdstore.schema import Split
+from mfdmodel.train.keeper import CURVES, EpochRecord, read_curves
+from mfdmodel.train.resuming import config_to_resume
+from mfdstore.errors import ConfigError, DivergedError, RunError
+from mfdstore.schema import ROLES, Split
 from mfdstore.store import Store
 
 RESULT: Final = Path(FOLDER) / "sweep.json"
@@ -57,11 +59,11 @@ class CellResult:
     name, lambda_indep, seed
         As of its cell.
     n_epochs, best_epoch
-        That it saw, and the one that was kept, from 0.
+        That it saw, and the one that was kept, from 0; `None` where there are no numbers.
     valid_loss
         Of the kept model, in nats.
-    squared_correlations
-        Minus L_indep (equation 3), mean over the steps of the kept epoch.
+    penalty
+        What lambda multiplies (`PenaltyConfig.title`), mean over the steps of the kept epoch.
     auroc
         On the split, mean over experiments: ``combined``, ``biological``, ``technical``; NaN where none has one.
     seconds
@@ -73,10 +75,10 @@ class CellResult:
     name: str
     lambda_indep: float
     seed: int
-    n_epochs: int = 0
-    best_epoch: int = 0
+    n_epochs: int | None = None
+    best_epoch: int | None = None
     valid_loss: float = math.nan
-    squared_correlations: float = math.nan
+    penalty: float = math.nan
     auroc: dict[str, float] | None = None
     seconds: float = math.nan
     fault: str = ""
@@ -101,26 +103,49 @@ def plan_cells(config: RunConfig, lambdas: tuple[float, ...], seeds: tuple[int, 
         if not values or len(set(values)) != len(values):
             raise ConfigError(
                 name,
-                found=", ".join(f"{value:g}" for value in values) or "nothing",
+                found=", ".join(map(spell, values)) or "nothing",
                 expected="at least one value, each once",
                 remedy="Give such a list, joined by commas.",
             )
     return tuple(
         Cell(
-            f"lambda{price:g}_seed{seed}",
+            f"lambda{spell(price)}_seed{seed}",
             price,
             seed,
             override(config, {"model.penalty.lambda_indep": price, "training.seed": seed}),
         )
-        for price in lambdas
+        for price in (price + 0.0 for price in lambdas)  # of -0 a 0
         for seed in seeds
     )
+
+
+def spell(number: float) -> str:
+    """Write a number so that it reads back as it is: in six digits where they are enough, else in all it needs."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def check_begun(cells: Sequence[Cell], *, out: Path, store: Store) -> None:
+    """Make sure that the runs that a folder holds already were begun on this store, with these options.
+
+    Raises
+    ------
+    RunError
+        If one was not. What cannot be read is left to `do_cell`: it is the fault of that run alone.
+    """
+    for cell in cells:
+        run = out / cell.name
+        try:
+            read_description(run)
+        except RunError:
+            continue
+        config_to_resume(run, cell.config, store)
 
 
 def do_cell(
     cell: Cell,
     *,
-    store: AnyPlace,
+    store: Store,
     out: Path,
     split: Split,
     device: str,
@@ -146,89 +171,150 @@ def do_cell(
 
     Returns
     -------
-    What came of it. A fault of this run alone (its loss is no number) is told in it; others are raised.
+    What came of it. A fault of this run alone (its loss is no number, one of its files is damaged) is told in it,
+    with what to do; others are raised.
 
     Raises
     ------
-    RunError
-        If the folder holds a run of another configuration or store.
     StoreError
         If the store is damaged.
     """
     run = out / cell.name
-    done = _read_result(run, cell, split)
-    if done is not None:
-        return done
-    opened = Store(store)
     try:
-        train(
-            cell.config,
-            store=opened,
-            run=run,
-            resume=True,
-            device=device,
-            threads=threads,
-            on_progress=on_progress,
-        )
+        done = _read_result(run, cell, split, store)
+        return done or _train_and_score(cell, store, run, split, device, threads, on_progress)
     except DivergedError as error:
-        return CellResult(cell.name, cell.lambda_indep, cell.seed, fault=str(error))
+        fault = str(error)
+    except RunError as error:
+        fault = f"{error} {_begin_anew(run)}"
+    except OSError as error:
+        if error.filename is None or run not in Path(os.fsdecode(error.filename)).parents:
+            raise
+        fault = f"{os.fsdecode(error.filename)}: {error.strerror}. {_begin_anew(run)}"
+    # some libraries tell a fault in several lines
+    return CellResult(cell.name, cell.lambda_indep, cell.seed, fault=" ".join(fault.split()))
+
+
+def _begin_anew(run: Path) -> str:
+    return f"Or delete {run}: called again, the sweep begins this run anew."
+
+
+def _train_and_score(
+    cell: Cell,
+    store: Store,
+    run: Path,
+    split: Split,
+    device: str,
+    threads: int | None,
+    on_progress: Callable[[str, int, int], None] | None,
+) -> CellResult:
+    train(
+        cell.config,
+        store=store,
+        run=run,
+        resume=True,
+        device=device,
+        threads=threads,
+        on_progress=on_progress,
+    )
     trained = load_model(run)
+    curves = _curves_until(run, trained.epoch)
     chosen = choose_device(device)
-    rows = opened.windows.rows(split)
+    rows = store.windows.rows(split)
     with computing_on(chosen, threads):
         predicted = predict_by_subspace(
             trained.model,
-            store=opened,
+            store=store,
             rows=rows,
             positions=cell.config.data.positions,
             ways=(COMBINED, *trained.model.roles),
             device=chosen,
             on_progress=on_progress,
         )
-    held_out = np.isin(opened.experiments, cell.config.training.held_out)
+    held_out = np.isin(store.experiments, cell.config.training.held_out)
+    auroc = mean_auroc(predicted, lambda column: store.labels_of(column)[rows], scored=~held_out)
+    result = _result_of(cell, curves, trained.epoch, auroc)
+    kept = _Kept(
+        description=description_digest(run),
+        split=split,
+        auroc={way: None if math.isnan(value) else value for way, value in auroc.items()},
+        **{name: getattr(result, name) for name in _FROM_CURVES},
+    )
+    write_json(run / RESULT, kept.model_dump(mode="json"))
+    return result
+
+
+_FROM_CURVES: Final = ("n_epochs", "best_epoch", "valid_loss", "penalty", "seconds")
+
+
+class _Kept(BaseModel):
+    """What is kept of a scored run, beside it: numbers as a run can have them, and nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    description: str
+    split: str
+    n_epochs: Annotated[int, Field(ge=1)]
+    best_epoch: Annotated[int, Field(ge=0)]
+    valid_loss: Annotated[float, Field(ge=0)]
+    penalty: float
+    auroc: dict[str, Annotated[float, Field(ge=0, le=1)] | None]
+    seconds: Annotated[float, Field(ge=0)]
+
+
+def _read_result(run: Path, cell: Cell, split: Split, store: Store) -> CellResult | None:
+    """Read what came of a run that was scored before; `None` where it is to be trained or scored first.
+
+    What is kept must be of this cell, store and split, and say what the learning curves say; if not, it is made again.
+    """
+    if not (run / RESULT).exists() or not (run / MODEL_DESCRIPTION).exists():
+        return None
+    description = read_description(run)
+    if description.config != cell.config or description.store_digest != store.digest:
+        return None  # which training refuses
+    try:
+        kept = _Kept.model_validate(read_json(run / RESULT))
+    except (RunError, ValidationError):
+        return None
+    if kept.description != description_digest(run) or kept.split != split:
+        return None
+    if set(kept.auroc) != {COMBINED, *ROLES}:
+        return None
+    auroc = {way: math.nan if value is None else value for way, value in kept.auroc.items()}
     curves = read_curves(run)
-    l_indep = curves[trained.epoch].l_indep
-    result = CellResult(
+    if kept.best_epoch >= len(curves):
+        return None
+    result = _result_of(cell, curves, kept.best_epoch, auroc)
+    return result if all(getattr(kept, name) == getattr(result, name) for name in _FROM_CURVES) else None
+
+
+def _curves_until(run: Path, epoch: int) -> list[EpochRecord]:
+    """Read the learning curves of a run, which must say what a sweep tells of the epoch that was kept."""
+    curves = read_curves(run)
+    if epoch >= len(curves):
+        raise damaged(run / CURVES, f"{len(curves)} epochs, and a model of epoch {epoch + 1}")
+    best = curves[epoch]
+    told = (best.valid_loss, sum(record.seconds for record in curves))
+    if (
+        best.l_indep is None
+        or not all(math.isfinite(value) for value in (*told, best.l_indep))
+        or min(told) < 0
+    ):
+        raise damaged(run / CURVES, f"numbers in epoch {epoch + 1} that no training gives")
+    return curves
+
+
+def _result_of(cell: Cell, curves: Sequence[EpochRecord], epoch: int, auroc: dict[str, float]) -> CellResult:
+    """Put together what the learning curves say of the kept epoch, and its scores."""
+    best = curves[epoch]
+    return CellResult(
         cell.name,
         cell.lambda_indep,
         cell.seed,
         len(curves),
-        trained.epoch,
-        trained.valid_loss,
-        math.nan if l_indep is None else -l_indep,
-        mean_auroc(predicted, lambda column: opened.labels_of(column)[rows], scored=~held_out),
+        epoch,
+        best.valid_loss,
+        math.nan if best.l_indep is None else -best.l_indep,
+        auroc,
         sum(record.seconds for record in curves),
     )
-    content = {name: value for name, value in asdict(result).items() if name != "fault"}
-    content["auroc"] = {
-        way: None if math.isnan(value) else value for way, value in (result.auroc or {}).items()
-    }
-    write_json(run / RESULT, {"description": description_digest(run), "split": split} | content)
-    return result
-
-
-def _read_result(run: Path, cell: Cell, split: Split) -> CellResult | None:
-    """Read what came of a run that was scored before, if it is this cell's and this split's."""
-    if not (run / RESULT).exists() or not (run / MODEL_DESCRIPTION).exists():
-        return None
-    content: dict[str, Any] = read_json(run / RESULT)
-    own = read_description(run).config == cell.config
-    if not own or content.get("description") != description_digest(run) or content.get("split") != split:
-        return None
-    try:
-        auroc = {way: math.nan if value is None else float(value) for way, value in content["auroc"].items()}
-        if COMBINED not in auroc:
-            return None
-        return CellResult(
-            cell.name,
-            cell.lambda_indep,
-            cell.seed,
-            int(content["n_epochs"]),
-            int(content["best_epoch"]),
-            float(content["valid_loss"]),
-            float(content["squared_correlations"]),
-            auroc,
-            float(content["seconds"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None  # it is scored again

@@ -12,8 +12,9 @@ import torch
 
 from mfdmodel.config import RunConfig
 from mfdmodel.splits import check_apart, check_splits, rows_to_score
-from mfdmodel.sweep.cells import Cell, CellResult, do_cell, plan_cells
+from mfdmodel.sweep.cells import Cell, CellResult, check_begun, do_cell, plan_cells
 from mfdmodel.sweep.summary import write_sweep
+from mfdstore.errors import StoreError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.store import Store
@@ -36,6 +37,7 @@ def run_sweep(
     """Train and score one configuration at each price of dependence with each seed.
 
     A sweep that was stopped goes on where it was: runs that are done are taken as they are, the others are resumed.
+    A run that diverged, or whose files are damaged, has its fault in place of numbers; the others are done.
 
     Parameters
     ----------
@@ -67,41 +69,51 @@ def run_sweep(
     ConfigError
         If the grid or the configuration does not fit.
     RunError
-        If the folder holds runs of another configuration.
+        If the folder holds runs of another configuration or store, or cannot be written.
     StoreError
-        If the store is damaged, or has no window in the split.
+        If the store is damaged, replaced meanwhile, or has no window in the split.
     """
     cells = plan_cells(config, lambdas, seeds)
     opened = Store(store)
     check_splits(opened, ("train", "valid"))
     check_apart(opened, config.data)
     rows_to_score(opened, split)
+    check_begun(cells, out=out, store=opened)
     out.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"store": store, "out": out, "split": split, "device": device}
+    options: dict[str, Any] = {"out": out, "split": split, "device": device}
     found: dict[str, CellResult] = {}
 
     def take(result: CellResult) -> None:
         found[result.name] = result
         # what is known is written as it comes: a sweep lasts hours
-        write_sweep(out, [found[cell.name] for cell in cells if cell.name in found], split=split)
+        write_sweep(
+            out,
+            [found[cell.name] for cell in cells if cell.name in found],
+            split=split,
+            penalty=config.model.penalty.title,
+        )
         if on_result is not None:
             on_result(result, len(found), len(cells))
 
     if jobs == 1:
         for cell in cells:
-            take(do_cell(cell, **options, threads=threads, on_progress=on_progress))
+            take(do_cell(cell, store=opened, **options, threads=threads, on_progress=on_progress))
     else:
         options["threads"] = threads or max(1, torch.get_num_threads() // jobs)
-        _side_by_side(cells, options, jobs, take)
+        _side_by_side(cells, opened, options, jobs, take)
     return tuple(found[cell.name] for cell in cells)
 
 
 def _side_by_side(
-    cells: tuple[Cell, ...], options: dict[str, Any], jobs: int, take: Callable[[CellResult], None]
+    cells: tuple[Cell, ...],
+    store: Store,
+    options: dict[str, Any],
+    jobs: int,
+    take: Callable[[CellResult], None],
 ) -> None:
     # torch and lightning hold threads that a fork would wait for
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_do, cell, options) for cell in cells]
+        futures = [pool.submit(_do, cell, store.path, store.digest, options) for cell in cells]
         try:
             for future in as_completed(futures):
                 take(future.result())
@@ -110,5 +122,13 @@ def _side_by_side(
             raise
 
 
-def _do(cell: Cell, options: dict[str, Any]) -> CellResult:
-    return do_cell(cell, **options)
+def _do(cell: Cell, store: AnyPlace, digest: str, options: dict[str, Any]) -> CellResult:
+    opened = Store(store)
+    if opened.digest != digest:
+        raise StoreError(
+            opened.path,
+            found=f"a store of digest {opened.digest[:12]}, which has taken the name since",
+            expected=f"digest {digest[:12]}, as the sweep began with",
+            remedy="Sweep over the new store into another folder.",
+        )
+    return do_cell(cell, store=opened, **options)

@@ -13,7 +13,7 @@ from typing import Final
 from mfdmodel.checkpoint.states import write_json, write_text
 from mfdmodel.evaluate.subspaces import COMBINED
 from mfdmodel.intervals import Interval, student
-from mfdmodel.sweep.cells import CellResult
+from mfdmodel.sweep.cells import CellResult, spell
 from mfdstore.schema import ROLES, Split
 
 SWEEP_JSON: Final = "sweep.json"
@@ -31,7 +31,7 @@ class Row:
         The price.
     n_runs
         Seeds that came to an end.
-    valid_loss, squared_correlations
+    valid_loss, penalty
         Means over seeds, with 95 % intervals by Student's t; no interval of a single seed.
     auroc
         The same by way of predicting: ``combined``, ``biological``, ``technical``.
@@ -40,7 +40,7 @@ class Row:
     lambda_indep: float
     n_runs: int
     valid_loss: Interval
-    squared_correlations: Interval
+    penalty: Interval
     auroc: dict[str, Interval]
 
 
@@ -54,41 +54,59 @@ def summarise(results: Sequence[CellResult]) -> tuple[Row, ...]:
                 price,
                 len(ended),
                 student([one.valid_loss for one in ended]),
-                student([one.squared_correlations for one in ended]),
+                student([one.penalty for one in ended]),
                 {way: student([(one.auroc or {}).get(way, math.nan) for one in ended]) for way in WAYS},
             )
         )
     return tuple(rows)
 
 
-def write_sweep(out: Path, results: Sequence[CellResult], *, split: Split) -> None:
-    """Write all runs as a table, and their means as JSON, into the folder of the sweep."""
+def write_sweep(out: Path, results: Sequence[CellResult], *, split: Split, penalty: str) -> None:
+    """Write all runs as a table, and their means as JSON, into the folder of the sweep.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    results
+        Of the runs.
+    split
+        That was scored.
+    penalty
+        What the penalty is (`PenaltyConfig.title`).
+    """
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(
-        ["run", "lambda", "seed", "epochs", "best_epoch", "valid_loss", "squared_correlations"]
+        ["run", "lambda", "seed", "epochs", "best_epoch", "valid_loss", "penalty"]
         + [f"auroc_{way}" for way in WAYS]
         + ["seconds", "fault"]
     )
     for one in results:
         numbers = [
             one.valid_loss,
-            one.squared_correlations,
+            one.penalty,
             *((one.auroc or {}).get(way, math.nan) for way in WAYS),
         ]
         writer.writerow(
-            [one.name, f"{one.lambda_indep:g}", one.seed, one.n_epochs, one.best_epoch + 1]
+            [one.name, spell(one.lambda_indep), one.seed]
+            + ["" if epoch is None else epoch for epoch in (one.n_epochs, _from_one(one.best_epoch))]
             + ["" if math.isnan(value) else f"{value:.6f}" for value in numbers]
             + ["" if math.isnan(one.seconds) else f"{one.seconds:.0f}", one.fault]
         )
     write_text(out / SWEEP_TSV, text.getvalue())
-    write_json(out / SWEEP_JSON, sweep_to_json(results, split=split))
+    write_json(out / SWEEP_JSON, sweep_to_json(results, split=split, penalty=penalty))
 
 
-def sweep_to_json(results: Sequence[CellResult], *, split: Split) -> dict[str, object]:
-    """Write runs and means as what JSON can hold; NaN becomes `None`."""
+def _from_one(epoch: int | None) -> int | None:
+    return None if epoch is None else epoch + 1
+
+
+def sweep_to_json(results: Sequence[CellResult], *, split: Split, penalty: str) -> dict[str, object]:
+    """Write runs and means as what JSON can hold, arguments as in `write_sweep`; NaN becomes `None`."""
     return {
         "split": split,
+        "penalty": penalty,
         "interval": "95 %, Student's t over seeds",
         "rows": [_without_nan(asdict(row)) for row in summarise(results)],
         "runs": [_without_nan(asdict(one)) for one in results],

@@ -315,3 +315,117 @@ def test_choices__are_those_of_the_configuration() -> None:
     assert tuple(Preset) == PRESETS
     assert tuple(Kind) == get_args(ModelKind)
     assert set(EvaluatedSplit) == set(SPLITS) - {"gap"}
+
+
+def test_sweep__fits_80_columns_and_names_the_run_that_failed(
+    planted: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    config = tmp_path / "terms.yaml"
+    content = tiny_config(epochs=1).model_dump(mode="json")
+    content["model"]["penalty"]["terms"] = {"l1": 1.0, "frobenius": 0.5}
+    config.write_text(yaml.safe_dump(content))
+    folder = tmp_path / "sweep"
+    options = (
+        "--store",
+        planted.path,
+        "--config",
+        config,
+        "--out",
+        folder,
+        "--device",
+        "cpu",
+        "--threads",
+        1,
+    )
+    prices = ("--lambda-indep", "0,0.0002", "--seed", "0,1")
+    code, out, _ = call("sweep", *options, *prices)
+    assert code == 0
+    assert "…" not in out
+    assert all(len(line) <= 80 for line in out.splitlines() if "│" in line or "┃" in line)
+    words = out.split()
+    assert all(
+        word in words for word in ("biological", "technical", "combined", "penalty", "lambda", "0.0002")
+    )
+    assert "squared" not in out
+    assert "dependence penalty (l1 + 0.5 frobenius)" in " ".join(words)
+    header = (folder / "sweep.tsv").read_text().splitlines()[0].split("\t")
+    assert "squared_correlations" not in header
+    assert "penalty" in header
+
+    broken = folder / "lambda0_seed0"
+    state = broken / "checkpoints" / "last.safetensors"
+    state.write_bytes(state.read_bytes()[:500])
+    (broken / "evaluation" / "sweep.json").write_text("{")
+    (folder / "sweep.png").unlink()
+    code, out, err = call("sweep", *options, *prices)
+    assert code == 1
+    assert "Wrote" in out
+    assert (folder / "sweep.png").exists()
+    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1
+    assert "1 of 4 runs without numbers: lambda0_seed0" in lines[0]
+    assert f"delete {broken}" in err
+    assert (folder / "sweep.tsv").read_text().count("\n") == 5
+
+
+def test_impute__at_80_columns_cuts_no_accession_and_says_why_there_are_no_intervals(
+    planted: Store, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = tmp_path / "run"
+    options = ("--store", planted.path, "--config", config, "--device", "cpu", "--epochs", 1, "--threads", 1)
+    code, _, err = call(
+        "train", *options, "--out", run, "--hold-out-experiments", "target=CTCF,MAX & lab=north"
+    )
+    assert code == 0
+    assert "squared correlations" in err  # the term is the correlation
+    code, out, _ = call("impute", run, "--device", "cpu")
+    assert code == 0
+    assert "…" not in out
+    assert all(accession in out.split() for accession in ("ENCFF000XYZ", "ENCFF002XYZ"))
+    assert "No intervals: the windows lie in 1 stretch of 100 kb, too few to draw from; at least 10" in out
+    assert all(len(line) <= 80 for line in out.splitlines() if "│" in line or "┃" in line)
+
+
+def test_train__names_the_penalty_by_its_terms(planted: Store, tmp_path: Path) -> None:
+    config = tmp_path / "terms.yaml"
+    content = tiny_config(epochs=1).model_dump(mode="json")
+    content["model"]["penalty"]["terms"] = {"discriminator": 1.0}
+    config.write_text(yaml.safe_dump(content))
+    options = ("--store", planted.path, "--config", config, "--device", "cpu", "--threads", 1)
+    code, _, err = call("train", *options, "--out", tmp_path / "run")
+    assert code == 0
+    assert "dependence penalty (discriminator) " in err
+    assert "squared" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["impute", "run", "--seed", "-1"],
+        ["impute", "run", "--threads", "99999999999"],
+        ["impute", "run", "--threads", "0"],
+        ["embed", "run", "--seed", "-1"],
+        ["embed", "run", "--seed", "4294967296"],
+        ["independence", "run", "--seed", "-1"],
+        ["independence", "run", "--windows", "-1"],
+        ["truth", "run", "--truth", "t", "--draws", "1"],
+        ["truth", "run", "--truth", "t", "--windows", "-1"],
+        ["truth", "run", "--truth", "t", "--split", "train"],
+        ["train", "--store", "s", "--out", "run", "--threads", "-1"],
+        ["sweep", "--store", "s", "--out", "run", "--threads", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_numbers__out_of_range_are_usage_errors(arguments: list[str]) -> None:
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert "Invalid value" in err
+
+
+def test_report__refuses_to_score_probes_on_training_windows(tmp_path: Path) -> None:
+    code, _, err = call("report", tmp_path, "--split", "train", "--truth", tmp_path)
+    assert code == 1
+    assert err.startswith("Error: --split: found train, whose windows probes are fitted on")
+    assert err.count("\n") == 1

@@ -62,6 +62,8 @@ def test_truth__prints_tables_and_the_same_as_json(run: Path, truth: Path) -> No
     assert code == 0
     assert "biological: target" in out
     assert "1 unseen experiments" in out
+    assert "nan" not in out
+    assert "No intervals: the windows lie in 1 stretch of 20 kb, too few to draw from; at least 10" in out
     code, text, _ = call(run, "--truth", truth, *few, "--json")
     assert code == 0
     content = json.loads(text)

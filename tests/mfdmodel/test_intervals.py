@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from mfdmodel import intervals
-from mfdmodel.intervals import auroc, draw_blocks, genome_blocks, interval, student
+from mfdmodel.intervals import auroc, draw_blocks, few_blocks, genome_blocks, interval, student
 from mfdstore.store import Store
 
 
@@ -137,3 +137,9 @@ def test_student__is_scipys() -> None:
     one = student([0.3, float("nan")])
     assert one.value == 0.3
     assert np.isnan([one.low, one.high, student([]).value]).all()
+
+
+def test_few_blocks__says_so_up_to_9() -> None:
+    assert few_blocks(10, 20_000) == ""
+    assert "lie in 9 stretches of 20 kb" in few_blocks(9, 20_000)
+    assert "lie in 1 stretch of 100 kb" in few_blocks(1, 100_000)

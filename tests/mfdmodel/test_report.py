@@ -33,7 +33,7 @@ from mfdmodel.report.page import render_page
 from mfdmodel.report.write import write_report
 from mfdmodel.train.fit import train
 from mfdmodel.train.keeper import EpochRecord
-from mfdstore.errors import RunError, SourceError
+from mfdstore.errors import ConfigError, RunError, SourceError
 from mfdstore.store import Store
 from tests.mfdmodel.independence.outcomes import outcome
 from tests.planted import HOSTILE, tiny_config, write_planted_store
@@ -253,6 +253,26 @@ def test_report__says_which_store_was_scored(planted: Store, tmp_path: Path) -> 
     assert f"digest of its content{planted.digest}" in text
 
 
+def test_report__names_the_penalty_by_its_terms(runs: dict[str, Path]) -> None:
+    content = read_run(runs["mfd"])
+    assert "mean squared correlation" in Page(render_page(content)).text
+    terms = override(content.description.config, {"model.penalty.terms": {"l1": 1.0, "discriminator": 2.0}})
+    other = replace(content, name="other", description=replace(content.description, config=terms))
+    text = Page(render_page(other)).text
+    assert "squared correlation" not in text
+    assert f"dependence penalty (l1 + 2 discriminator) {-content.best.l_indep:.3f}" in text
+    both = Page(render_page(content, others=[other])).text
+    assert "Not drawn, as their penalty has other terms: other." in both
+
+
+def test_report__probes_nothing_on_training_windows(runs: dict[str, Path], truth: Path) -> None:
+    evaluate_run(runs["mfd"], split="train", device="cpu", threads=1)
+    before = (runs["mfd"] / "evaluation" / "truth.json").exists()
+    with pytest.raises(ConfigError, match="found train, whose windows probes are fitted on"):
+        write_report(runs["mfd"], truth=truth, split="train", device="cpu")
+    assert (runs["mfd"] / "evaluation" / "truth.json").exists() == before
+
+
 def test_report__refuses_the_truth_of_other_sources(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         write_report(runs["mfd"], truth=tmp_path, device="cpu")
@@ -331,6 +351,9 @@ def test_figures__name_what_they_show() -> None:
     curves = {"first": [record(0, -3.0), record(1, -1.0)], "base": [record(0, None)]}
     assert "validation, base" in texts(draw_losses(curves))
     assert "mean squared correlation" in texts(draw_dependence(curves, {"first": 24, "base": 24}))
+    other = texts(draw_dependence(curves, {"first": 1, "base": 1}, title="dependence penalty (l1)"))
+    assert "dependence penalty (l1)" in other
+    assert "squared" not in other
     probe = ProbeScore("technical", "lab", "$x$", 3, 3, {"biological": 0.5, "technical": 0.9})
     assert "technical: lab $x$" in texts(draw_probes([probe]))
     assert "experiments" in texts(draw_label_shares(np.array([0.1, 0.2])))

@@ -403,6 +403,8 @@ def test_score_run__explains_what_does_not_fit(
 ) -> None:
     with pytest.raises(SourceError, match=r"bins\.tsv\.gz"):
         score_run(runs["mfd"], truth=tmp_path, device="cpu")
+    with pytest.raises(ConfigError, match="found train, whose windows probes are fitted on"):
+        score_run(runs["mfd"], truth=world.truth, split="train", device="cpu")
     with pytest.raises(ConfigError, match="--width: found 99"):
         score_run(runs["mfd"], truth=world.truth, settings=TruthSettings(width=99), device="cpu")
     with pytest.raises(StoreError, match="windows that are not those of"):

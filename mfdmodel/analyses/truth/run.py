@@ -21,6 +21,7 @@ from mfdmodel.evaluate.run import open_store_of
 from mfdmodel.features import latent_features
 from mfdmodel.intervals import genome_blocks
 from mfdmodel.resampling import Resampler
+from mfdmodel.splits import check_not_fitted
 from mfdstore.errors import ConfigError, StoreError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
@@ -104,7 +105,7 @@ def score_run(
     settings
         Sizes; `None` for the defaults.
     split
-        Whose windows are scored; probes are fitted on the split ``train``.
+        Whose windows are scored, not ``train``: probes are fitted on that.
     store
         To read instead of the one that the run was trained on; it must hold the same experiments.
     unseen
@@ -128,8 +129,9 @@ def score_run(
     StoreError
         If there is no such store, it has no windows in the split, or that of the unseen experiments has others.
     ConfigError
-        If there are fewer features than are to be compared.
+        If there are fewer features than are to be compared, or the split is that of training.
     """
+    check_not_fitted(split)
     settings = settings or TruthSettings()
     trained = load_model(run)
     opened = open_store_of(run, trained.description, store, split=split)
@@ -194,6 +196,7 @@ def score_run(
         store_digest=opened.digest,
         n_train=n_train,
         n_windows=len(test_rows),
+        n_blocks=resampler.n_blocks,
         width=settings.width or min(widths.values()),
         widths=widths,
         without_gc=settings.without_gc,

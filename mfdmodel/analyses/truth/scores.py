@@ -39,6 +39,8 @@ class TruthScores:
         Of the store that was read.
     n_train, n_windows
         Windows that probes were fitted on, and that were scored.
+    n_blocks
+        Stretches of chromosome that the scored windows lie in.
     width
         Features that sets are compared at.
     widths
@@ -63,6 +65,7 @@ class TruthScores:
     store_digest: str
     n_train: int
     n_windows: int
+    n_blocks: int
     width: int
     widths: Mapping[str, int]
     without_gc: bool
@@ -87,6 +90,7 @@ def to_json(scores: TruthScores) -> dict[str, Any]:
         "store_digest": scores.store_digest,
         "n_train": scores.n_train,
         "n_windows": scores.n_windows,
+        "n_blocks": scores.n_blocks,
         "width": scores.width,
         "widths": dict(scores.widths),
         "without_gc": scores.without_gc,
