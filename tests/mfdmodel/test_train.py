@@ -28,9 +28,10 @@ from mfdmodel.config_reading import override
 from mfdmodel.devices import choose_device
 from mfdmodel.evaluate.run import evaluate_run
 from mfdmodel.train import fit as fitting
-from mfdmodel.train.fit import RUN_RECORD, TrainResult, train
+from mfdmodel.train.fit import TrainResult, train
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, best_epoch, read_curves
 from mfdmodel.train.players import Players
+from mfdmodel.train.resuming import RUN_RECORD
 from mfdmodel.train.schedule import learning_rate_share
 from mfdstore.errors import ConfigError, RunError, StoreError
 from mfdstore.loader import Batch, Loader

@@ -53,7 +53,7 @@ def build(
     config: HeadConfig, n_latent: int = 24
 ) -> tuple[dict[str, SubspaceWeights], dict[str, FactorCoding]]:
     torch.manual_seed(0)
-    modules, codings = metadata_weights(config, FACTORS, n_latent)
+    modules, codings = metadata_weights(config, FACTORS, n_latent, fitted=np.ones(5, np.bool_))
     return dict(modules), codings
 
 
