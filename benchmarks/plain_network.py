@@ -60,23 +60,16 @@ class PlainTrunk(nn.Module):
 
 
 class PlainPlayers(Players):
-    """The same game, its optimisers as torch has them when nothing is said."""
+    """The same game, its optimisers as torch has them when nothing is said of how they step."""
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Make them, a loop over parameters each."""
-        fused = super().configure_optimizers()
+        """Make them: all parameters at once on a GPU, a loop over them on a processor."""
         made: list[torch.optim.Optimizer] = []
-        for optimizer in fused:
-            group = optimizer.param_groups[0]
+        for optimizer in super().configure_optimizers():
             kind = torch.optim.AdamW if isinstance(optimizer, torch.optim.AdamW) else torch.optim.Adam
-            made.append(
-                kind(
-                    group["params"],
-                    lr=group["lr"],
-                    weight_decay=group["weight_decay"],
-                    amsgrad=group["amsgrad"],
-                    foreach=False,
-                    fused=False,
-                )
-            )
+            groups = [
+                {name: group[name] for name in ("params", "lr", "weight_decay", "amsgrad")}
+                for group in optimizer.param_groups
+            ]
+            made.append(kind(groups))
         return made

@@ -3,8 +3,9 @@
     python benchmarks/step.py --store encode.zarr --out benchmarks/results/step_X_YYYYMM.md
 
 One preset, one store, the same batch for all; both players, both optimisers. The plain one is a network of 1-D
-convolutions with the same numbers (`plain_network.py`), and gives the same loss before anything is timed. Ways take
-turns in one process. Then the operations that cost most, by torch's profiler.
+convolutions with the same numbers (`plain_network.py`). Before anything is timed each way has to give its loss, as it
+will be computed: in its precision, compiled, on the device. Ways take turns in one process. Then the operations that
+cost most, by torch's profiler.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from machine import describe_machine
 from plain_network import PlainPlayers, PlainTrunk
 from torch.profiler import ProfilerActivity, profile
@@ -41,6 +44,8 @@ from mfdstore.store import Store
 Kind = Literal["plain", "ours"]
 UNTIMED = 2
 """Steps before the clock: they allocate, choose algorithms, compile."""
+TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
+"""Relative, of a way's loss before any step, to that of the plain network."""
 SHOWN = 8
 
 
@@ -55,7 +60,7 @@ class Way:
 
 
 WAYS = (
-    Way("plain eager float32, optimisers by a loop", "plain", {}),
+    Way("plain eager float32, optimisers as torch has them", "plain", {}),
     Way("float32", "ours", {}),
     Way("float32, compiled", "ours", {"training.compile": True}),
     Way("bfloat16", "ours", {"training.precision": "bfloat16"}),
@@ -76,13 +81,42 @@ def players_of(way: Way, config: RunConfig, store: Store) -> tuple[Players, RunC
     return Players(model, own, n_steps=1_000_000), own
 
 
-def run(players: Players, config: RunConfig, batches: Iterator[Batch], device: torch.device) -> None:
+class Behind(Callback):
+    """Do something when the untimed steps are done, and something when all are, with the device's work done."""
+
+    def __init__(self, device: torch.device, begin: Callable[[], object], end: Callable[[], object]) -> None:
+        self._device = device
+        self._begin = begin
+        self._end = end
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Begin behind the untimed steps."""
+        if batch_idx == UNTIMED:
+            self._wait()
+            self._begin()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End behind the last one."""
+        self._wait()
+        self._end()
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def run(
+    players: Players, config: RunConfig, batches: Iterable[Batch], device: torch.device, watcher: Callback
+) -> None:
     """Train on the batches."""
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
         precision=PLUGINS[config.training.precision],
         max_epochs=1,
+        callbacks=[watcher],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -92,26 +126,38 @@ def run(players: Players, config: RunConfig, batches: Iterator[Batch], device: t
     trainer.fit(players, batches)
 
 
-def timed(batch: Batch, n_steps: int, device: torch.device, marks: list[float]) -> Iterator[Batch]:
-    """Give one batch again and again, and note when each step begins and the last one ends."""
-    for number in range(n_steps + UNTIMED):
-        if number >= UNTIMED:
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            marks.append(time.perf_counter())
-        yield batch
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    marks.append(time.perf_counter())
-
-
-def first_loss(way: Way, config: RunConfig, store: Store, batch: Batch) -> float:
-    """Compute the cross entropy of a batch before any step, in float32 on the processor."""
-    players, _ = players_of(Way(way.name, way.kind, {}), config, store)
-    with torch.no_grad():
-        logits = players.model.train()(batch.one_hot())
+def first_loss(way: Way, config: RunConfig, store: Store, batch: Batch, device: torch.device) -> float:
+    """Compute the cross entropy of a batch before any step, without dropout, as the way computes it."""
+    players, own = players_of(way, override(config, {"model.trunk.dropout": 0.0}), store)
+    low = own.training.precision == "bfloat16"
+    batch = batch.to(device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16) if low else nullcontext():
+        channels = batch.one_hot(torch.bfloat16 if low else torch.float32)
+        logits = players.model.to(device).train()(channels).float()
     labels = batch.labels(store.n_experiments)
     return float(torch.nn.functional.binary_cross_entropy_with_logits(logits, labels))
+
+
+def check_losses(ways: list[Way], config: RunConfig, store: Store, batch: Batch, device: torch.device) -> str:
+    """Make sure that all ways compute the same, and say how nearly.
+
+    Raises
+    ------
+    SystemExit
+        If a way's loss is further from the plain network's than `TOLERANCE`.
+    """
+    plain = first_loss(ways[0], config, store, batch, device)
+    off: dict[str, float] = dict.fromkeys(TOLERANCE, 0.0)
+    for way in ways[1:]:
+        precision = str(way.options.get("training.precision", "float32"))
+        loss = first_loss(way, config, store, batch, device)
+        distance = abs(loss - plain) / plain
+        # not <=: a loss that is no number is none of these
+        if not distance <= TOLERANCE[precision]:
+            sys.exit(f"{way.name} gives another loss, {loss} in place of {plain}: nothing was timed")
+        off[precision] = max(off[precision], distance)
+    told = ", ".join(f"{off[name]:.1e} in {name} (at most {most:g})" for name, most in TOLERANCE.items())
+    return f"{plain:.5f} for the plain network, and relative to it no further off than {told}"
 
 
 def count_flops(config: RunConfig, store: Store, batch: Batch) -> float:
@@ -128,8 +174,8 @@ def costly(way: Way, config: RunConfig, store: Store, batch: Batch, device: torc
     """Name the operations that cost most, with their share of a step."""
     players, own = players_of(way, config, store)
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
-    with profile(activities=activities) as seen:
-        run(players, own, timed(batch, 2, device, []), device)
+    seen = profile(activities=activities)
+    run(players, own, [batch] * (UNTIMED + 2), device, Behind(device, seen.start, seen.stop))
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     events = sorted(seen.key_averages(), key=lambda event: getattr(event, key), reverse=True)
     total = sum(getattr(event, key) for event in events)
@@ -163,17 +209,17 @@ def main() -> None:
     rows = rows if len(rows) == options.batch_size else np.arange(options.batch_size)
     (batch,) = Loader(store, rows=rows, batch_size=len(rows), positions=config.data.positions)
     ways = [way for way in WAYS if not (options.no_compile and "training.compile" in way.options)]
-    losses = [first_loss(way, config, store, batch) for way in ways[:2]]
-    if abs(losses[0] - losses[1]) > 1e-4 * losses[1]:
-        sys.exit(f"the plain network gives another loss, {losses}: nothing was timed")
     flops = count_flops(config, store, batch)
     with computing_on(device, None), quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(have no `val_dataloader`|does not have many workers)")
+        losses = check_losses(ways, config, store, batch, device)
         for turn in range(options.repeats):
             for way in ways:
                 players, own = players_of(way, config, store)
                 marks: list[float] = []
-                run(players, own, timed(batch.to(device), options.steps, device, marks), device)
+                note = partial(_note, marks)
+                batches = [batch.to(device)] * (UNTIMED + options.steps)
+                run(players, own, batches, device, Behind(device, note, note))
                 seconds = (marks[-1] - marks[0]) / options.steps
                 way.speeds.append(options.batch_size / seconds)
                 print(f"turn {turn + 1}: {way.name}: {way.speeds[-1]:.2f} windows/s", file=sys.stderr)
@@ -190,7 +236,7 @@ def main() -> None:
             f"Load average {load:.1f} at the start; {torch.get_num_threads()} threads, {device}. Preset "
             f"{options.preset}, {config.data.positions} positions, {store.n_experiments} experiments, batches of "
             f"{options.batch_size}; medians of {options.repeats} turns of {options.steps} steps behind {UNTIMED} "
-            f"untimed ones. Before timing, the plain network and ours gave one loss, {losses[1]:.5f}.",
+            f"untimed ones. The loss before any step: {losses}.",
             "",
             *lines,
             "",
@@ -200,6 +246,10 @@ def main() -> None:
     )
     options.out.write_text(text, encoding="utf-8")
     print(text)
+
+
+def _note(marks: list[float]) -> None:
+    marks.append(time.perf_counter())
 
 
 def report(ways: list[Way], shown: Way, table: list[str], *, flops: float, peak: float | None) -> list[str]:
@@ -221,7 +271,11 @@ def report(ways: list[Way], shown: Way, table: list[str], *, flops: float, peak:
             f"| {way.name} | {speed:.1f} | {min(way.speeds):.1f} | {max(way.speeds):.1f} | {speed / first:.2f} "
             f"| {speed * flops / 1e9:,.0f} |" + share(speed)
         )
-    lines += ["", f"What costs most in a step of *{shown.name}*, by torch's profiler (its own time):", ""]
+    lines += [
+        "",
+        f"What costs most in a step of *{shown.name}*, by torch's profiler (its own time, untimed steps left out):",
+        "",
+    ]
     return [*lines, "| operation | calls | share |", "|---|---:|---:|", *table]
 
 

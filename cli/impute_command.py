@@ -37,7 +37,8 @@ def impute(
 
     Beside the model stand averages over the experiments that it learned from: of the same target, of the same
     biosample, and of the nearest metadata; of their labels, measured at the very windows that are scored, and of the
-    model's predictions for them. AUROC with 95 % intervals. Also written to RUN/evaluation/.
+    model's predictions for them. AUROC with 95 % intervals. Metadata values that no experiment of the training has are
+    named, and are missing to the model. Also written to RUN/evaluation/.
 
     [dim]mfdmodel train --store encode.zarr --out run2 --hold-out-experiments 'target=CTCF & biosample=HepG2'[/dim]
     [dim]mfdmodel impute run2[/dim]
@@ -86,12 +87,17 @@ def _mean_table(score: ImputationScore) -> Table:
 
 
 def _experiment_table(score: ImputationScore) -> Table:
+    from mfdmodel.analyses.imputation.run import format_unknown
+
     table = Table(title="One by one, AUROC of the model and of labels averaged", title_justify="left")
     for name in ("experiment", "target and biosample"):
         table.add_column(name)
     ways = [way for way in score.mean if not way.endswith("predictions")]
     for name in ("positive", *(way.removesuffix(", labels") for way in ways)):
         table.add_column(name, justify="right")
+    any_unknown = any(one.unknown for one in score.experiments)
+    if any_unknown:
+        table.add_column("unknown to training")
     for one in score.experiments:
         what = one.factors.get("target", one.factors.get("assay"))
         table.add_row(
@@ -99,6 +105,7 @@ def _experiment_table(score: ImputationScore) -> Table:
             escape(", ".join(name for name in (what, one.factors.get("biosample")) if name)),
             f"{one.n_positive:,}",
             *(_numbers(one.auroc[way])[0] for way in ways),
+            *([escape(format_unknown(one))] if any_unknown else []),
         )
     return fit(table)
 

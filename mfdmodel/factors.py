@@ -7,7 +7,6 @@ standardised).
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,8 +17,6 @@ from mfdmodel.config import DateCoding
 from mfdstore.errors import ConfigError
 from mfdstore.metadata import Factor
 from mfdstore.schema import Kind
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class FactorCoding:
     def encode(self, factor: Factor) -> NDArray[np.float32]:
         """Code the experiments of a factor.
 
-        Values that were not there when the coding was fitted are coded as missing, and counted in the log.
+        Values that were not there when the coding was fitted are coded as missing; `unknown_values` names them.
 
         Returns
         -------
@@ -77,21 +74,21 @@ class FactorCoding:
             return np.nan_to_num(number, nan=0.0).astype(np.float32)[:, None][:, : len(self)]
         column = {value: index for index, value in enumerate(self.values)}
         coded = np.zeros((len(factor.values), len(self.values)), np.float32)
-        unknown = set()
         for row, items in enumerate(_items(factor)):
             for item in items:
                 if item in column:
                     coded[row, column[item]] = 1
-                else:
-                    unknown.add(item)
-        if unknown:
-            _log.warning(
-                "factor %s: %d values unknown to the model are coded as missing: %s",
-                self.name,
-                len(unknown),
-                ", ".join(sorted(unknown)[:5]),
-            )
         return coded
+
+    def unknown_values(self, factor: Factor) -> list[tuple[str, ...]]:
+        """Name what `encode` codes as missing, though it is known, by experiment.
+
+        A number is on the scale of any other, unless none was known where the coding was fitted.
+        """
+        if self.coding == "number":
+            return [() if len(self) or np.isnan(number) else (f"{number:g}",) for number in _numbers(factor)]
+        known = set(self.values)
+        return [tuple(item for item in items if item not in known) for items in _items(factor)]
 
     def to_json(self) -> dict[str, Any]:
         """Write as what JSON can hold."""

@@ -155,7 +155,11 @@ def log_odds(frequency: NDArray[np.float64]) -> Tensor:
 
 
 def build_model(
-    config: ModelConfig, *, factors: FactorTable, positive_fraction: NDArray[np.float64]
+    config: ModelConfig,
+    *,
+    factors: FactorTable,
+    positive_fraction: NDArray[np.float64],
+    held_out: NDArray[np.bool_] | None = None,
 ) -> SequenceModel:
     """Build an untrained model for the experiments of a store; draws from torch's global generator.
 
@@ -167,6 +171,9 @@ def build_model(
         Of the experiments.
     positive_fraction
         Share of the training windows that hold a label, shape ``(experiment,)``.
+    held_out
+        Experiments that no loss will see, shape ``(experiment,)``; `None` where all are trained. What only they say of
+        themselves is coded as missing.
 
     Raises
     ------
@@ -182,7 +189,12 @@ def build_model(
     weights: dict[str, nn.Module] = {ALL: FreeWeights(len(factors), n_latent)}
     codings: dict[str, FactorCoding] = {}
     if config.kind == "mfd" and config.head is not None:
-        by_role, codings = metadata_weights(config.head, factors, n_latent)
+        by_role, codings = metadata_weights(
+            config.head,
+            factors,
+            n_latent,
+            fitted=np.ones(len(factors), np.bool_) if held_out is None else ~held_out,
+        )
         weights = {role: part for role, part in by_role.items()}
     return SequenceModel(
         features,

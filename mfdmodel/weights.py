@@ -127,6 +127,18 @@ class SubspaceWeights(nn.Module):
         )
         """Of the direct features: ``target=CTCF``; ``target:0`` where the map is linear or embed."""
 
+    def code_untrained_as_missing(self, trained: Tensor) -> None:
+        """Forget values that no trained experiment has: what multiplies their columns was never trained.
+
+        Parameters
+        ----------
+        trained
+            True for experiments that a loss saw, shape ``(experiment,)``.
+        """
+        for index in range(len(self.names)):
+            columns = self.get_buffer(f"coded_{index}")
+            columns *= (columns[trained] != 0).any(0)
+
     def forward(self, coded: Mapping[str, Tensor] | None = None) -> Tensor:
         """Make the weights.
 
@@ -184,13 +196,27 @@ def subspace_widths(n_latent: int, head: HeadConfig) -> dict[Role, int]:
 
 
 def metadata_weights(
-    head: HeadConfig, factors: FactorTable, n_latent: int
+    head: HeadConfig, factors: FactorTable, n_latent: int, *, fitted: NDArray[np.bool_]
 ) -> tuple[dict[Role, SubspaceWeights], dict[str, FactorCoding]]:
     """Build the weights of both subspaces for the experiments of a store.
+
+    Codings are fitted on the experiments that a loss will see. A value that only others have has no column that would
+    ever be trained: it is coded as missing.
 
     Optional factors that the store lacks are left out, and so are factors of which nothing is known. A factor
     that is the same for all experiments stays where it is direct (its one value keeps its feature) and is left
     out where it would interact (it tells no experiment from another). What is left out is logged.
+
+    Parameters
+    ----------
+    head
+        The grouping.
+    factors
+        Of all experiments.
+    n_latent
+        Features to be shared out.
+    fitted
+        True for the experiments that codings are fitted on, shape ``(experiment,)``.
 
     Returns
     -------
@@ -202,14 +228,10 @@ def metadata_weights(
         If a factor that is not optional is absent, or no interacting factor of a subspace varies.
     """
     _refuse_absent(head, factors)
-    codings = {
-        name: fit_coding(factors[name], date=head.factor(name).date)
-        for name in head.factor_names
-        if name in factors
-    }
+    codings = _fit_codings(head, factors, fitted)
     coded = {name: coding.encode(factors[name]) for name, coding in codings.items()}
     known = [name for name in codings if len(codings[name])]
-    varying = [name for name in known if (coded[name] != coded[name][:1]).any()]
+    varying = [name for name in known if np.ptp(coded[name][fitted], axis=0).any()]
     widths = subspace_widths(n_latent, head)
     modules: dict[Role, SubspaceWeights] = {}
     for role in ROLES:
@@ -241,6 +263,45 @@ def metadata_weights(
         )
     used = {name for module in modules.values() for name in module.names}
     return modules, {name: coding for name, coding in codings.items() if name in used}
+
+
+def unknown_values(
+    head: HeadConfig, factors: FactorTable, held_out: NDArray[np.bool_]
+) -> list[dict[str, tuple[str, ...]]]:
+    """Name the values of experiments that no experiment of the training has, so that they say nothing to the model.
+
+    Parameters
+    ----------
+    head
+        The grouping: other factors are not read.
+    factors
+        Of all experiments.
+    held_out
+        True for those that no loss saw, shape ``(experiment,)``.
+
+    Returns
+    -------
+    By experiment, and then by factor; factors without such a value are left out.
+    """
+    unknown = {
+        name: coding.unknown_values(factors[name])
+        for name, coding in _fit_codings(head, factors, ~held_out).items()
+    }
+    return [
+        {name: values[index] for name, values in unknown.items() if values[index]}
+        for index in range(len(factors))
+    ]
+
+
+def _fit_codings(
+    head: HeadConfig, factors: FactorTable, fitted: NDArray[np.bool_]
+) -> dict[str, FactorCoding]:
+    known = factors.take(np.flatnonzero(fitted))
+    return {
+        name: fit_coding(known[name], date=head.factor(name).date)
+        for name in head.factor_names
+        if name in known
+    }
 
 
 def _has_values(codings: Mapping[str, FactorCoding], name: str) -> bool:

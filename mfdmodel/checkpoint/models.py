@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from mfdmodel.checkpoint.states import (
 from mfdmodel.config import RunConfig
 from mfdmodel.config_reading import validate_config
 from mfdmodel.model import SequenceModel, build_model
+from mfdmodel.weights import SubspaceWeights
 from mfdstore.errors import ConfigError, MfdError, RunError
 from mfdstore.metadata import Factor, FactorTable
 
@@ -54,6 +55,9 @@ class Description:
         Of that store.
     bin_size
         Of that store, in bp.
+    codings_of
+        The experiments that factors' codings were fitted on: those ``trained``, or, by earlier versions, ``all``, those
+        held out of the losses among them.
     """
 
     config: RunConfig
@@ -62,6 +66,22 @@ class Description:
     store_digest: str
     genome: str
     bin_size: int
+    codings_of: Literal["trained", "all"] = "trained"
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """True for the experiments that no loss saw, shape ``(experiment,)``."""
+        names = set(self.config.training.held_out)
+        return np.array([name in names for name in self.factors.experiments], np.bool_)
+
+    def build(self, positive_fraction: NDArray[np.float64]) -> SequenceModel:
+        """Build the model untrained, by `build_model`."""
+        return build_model(
+            self.config.model,
+            factors=self.factors,
+            positive_fraction=positive_fraction,
+            held_out=self.held_out if self.codings_of == "trained" else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,7 @@ def write_description(run: Path, description: Description, model: SequenceModel)
                 "bin_size": description.bin_size,
             },
             "config": description.config.model_dump(mode="json"),
+            "codings_of": description.codings_of,
             "codings": {name: coding.to_json() for name, coding in model.codings.items()},
             "experiments": list(description.factors.experiments),
             "factors": [_encode_factor(factor) for factor in description.factors],
@@ -149,6 +170,7 @@ def read_description(run: Path) -> Description:
             store_digest=str(store["digest"]),
             genome=str(store["genome"]),
             bin_size=int(store["bin_size"]),
+            codings_of="trained" if content.get("codings_of") == "trained" else "all",
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise damaged(path, f"a description that cannot be read ({error!r})") from error
@@ -156,6 +178,9 @@ def read_description(run: Path) -> Description:
 
 def load_model(run: Path) -> TrainedModel:
     """Build a run's model and give it the numbers of its best epoch.
+
+    Values of held-out experiments that training did not know are coded as missing, also in runs of earlier versions,
+    which drew numbers for them and never trained those.
 
     Raises
     ------
@@ -175,15 +200,15 @@ def load_model(run: Path) -> TrainedModel:
     n_experiments = len(description.factors)
     try:
         with torch.random.fork_rng(devices=[]):  # the numbers drawn here are replaced at once
-            model = build_model(
-                description.config.model,
-                factors=description.factors,
-                positive_fraction=np.full(n_experiments, 0.5),
-            )
+            model = description.build(np.full(n_experiments, 0.5))
         model.load_state_dict(tensors)
         epoch, valid_loss = int(header["epoch"]), float(header["valid_loss"])
     except (RuntimeError, KeyError, TypeError, ValueError, MfdError) as error:
         raise damaged(path, f"numbers that do not fit the model ({error})") from error
+    trained = torch.from_numpy(~description.held_out)
+    for part in model.weights.values():
+        if isinstance(part, SubspaceWeights):
+            part.code_untrained_as_missing(trained)
     return TrainedModel(model.eval(), description, epoch, valid_loss)
 
 

@@ -15,8 +15,8 @@ from mfdmodel.checkpoint.models import Description, read_description
 from mfdmodel.checkpoint.states import damaged, read_json
 from mfdmodel.config import PenaltyConfig
 from mfdmodel.evaluate.scores import Evaluation, read_evaluation
-from mfdmodel.train.fit import RUN_RECORD
 from mfdmodel.train.keeper import EpochRecord, best_epoch, read_curves
+from mfdmodel.train.resuming import RUN_RECORD, read_processes
 from mfdstore.errors import RunError
 
 
@@ -52,6 +52,8 @@ class RunContent:
         By split.
     curves
         A row an epoch; at least one.
+    n_processes
+        That trained it together.
     evaluation
         Of the split that the report is about.
     """
@@ -61,6 +63,7 @@ class RunContent:
     record: Mapping[str, Any]
     labels: Mapping[str, SplitLabels]
     curves: tuple[EpochRecord, ...]
+    n_processes: int
     evaluation: Evaluation
 
     @property
@@ -152,7 +155,15 @@ def read_run(run: Path, *, split: str = "test") -> RunContent:
             raise ValueError(f"not {n_experiments} counts a split, or none of train")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(run / RUN_RECORD, f"label counts that cannot be read ({error!r})") from error
-    return RunContent(run.resolve().name, description, record, labels, tuple(curves), evaluation)
+    return RunContent(
+        name=run.resolve().name,
+        description=description,
+        record=record,
+        labels=labels,
+        curves=tuple(curves),
+        n_processes=read_processes(run / RUN_RECORD, record),
+        evaluation=evaluation,
+    )
 
 
 def read_measured(run: Path, content: RunContent) -> Independence | None:

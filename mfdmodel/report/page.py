@@ -293,13 +293,20 @@ def _facts(run: RunContent) -> dict[str, str]:
     if model.kind == "mfd":
         facts["predictors"] = f"{record['n_parameters']['predictors']:,} parameters"
     return facts | {
-        "training": f"at most {training.epochs} epochs, batches of {training.batch_size}, seed {training.seed}",
+        "training": f"at most {training.epochs} epochs, batches of {_batches(run)}, seed {training.seed}",
         "learning rate": f"{training.lr:g}, schedule {training.schedule}",
         "speed": f"{np.median([row.windows_per_second for row in run.curves]):,.0f} windows/s, median of epochs",
         "device": f"{record['device']}, {n_threads} thread{'s' if n_threads > 1 else ''}",
+        "processes": str(run.n_processes),
         "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
         "Python": record["python"],
     }
+
+
+def _batches(run: RunContent) -> str:
+    """Say what a step was made of: batches of several processes are joined."""
+    size, n = run.description.config.training.batch_size, run.n_processes
+    return str(size) if n == 1 else f"{n * size:,} ({n} processes of {size})"
 
 
 def _verdict(summaries: Sequence[ProbeSummary]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,13 +20,12 @@ from mfdmodel.checkpoint.seen import seen_spans, write_seen
 from mfdmodel.checkpoint.states import read_json, write_json
 from mfdmodel.config import RunConfig
 from mfdmodel.devices import choose_device, computing_on
-from mfdmodel.model import build_model
 from mfdmodel.splits import check_apart, check_splits
 from mfdmodel.train.compiling import compile_trunk
 from mfdmodel.train.counted import held_out_columns, loss_weights, starting_frequency
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper, best_epoch
 from mfdmodel.train.players import Players
-from mfdmodel.train.resuming import check_state, config_to_resume
+from mfdmodel.train.resuming import RUN_RECORD, check_processes, check_state, description_to_resume
 from mfdmodel.train.together import join_batch_norms, rank, training_together, wait_for_all, world_size
 from mfdmodel.train.trainer import Epochs, LoggerName, interruptible, make_logger, make_trainer, quiet
 from mfdstore.errors import RunError
@@ -39,9 +38,6 @@ from mfdstore.schema import Split
 from mfdstore.store import Store
 
 _log = logging.getLogger(__name__)
-
-RUN_RECORD: Final = Path("run.json")
-"""Within the folder of a run: where, with what and on which labels it was trained."""
 
 Ended = Literal["epochs", "patience", "minutes"]
 
@@ -122,8 +118,8 @@ def train(
     Raises
     ------
     RunError
-        If the folder is taken, or the run there belongs to another store or configuration, or is damaged; or if
-        the loss is no number any more.
+        If the folder is taken, or the run there belongs to another store, configuration or number of processes, or is
+        damaged; or if the loss is no number any more.
     ConfigError
         If the configuration does not fit the store, its windows of different splits share bases, or the device is
         not there.
@@ -132,8 +128,10 @@ def train(
     """
     chosen = choose_device(device)
     begun = (run / MODEL_DESCRIPTION).exists()
+    description: Description | None = None
     if begun and resume:
-        config = config_to_resume(run, config, store)
+        description = description_to_resume(run, config, store)
+        config = description.config
     elif run.exists() and (not run.is_dir() or any(run.iterdir())) and not (resume and _only_begun(run)):
         raise RunError(
             run,
@@ -153,8 +151,10 @@ def train(
     check_apart(store, config.data)
     # the others are met behind the checks: none finds what another one has begun to write
     with training_together(chosen) as own, computing_on(own, threads), quiet():
+        if description is not None:
+            check_processes(run, world_size())
         return _fit(
-            config,
+            description or _describe(config, store),
             store=store,
             run=run,
             device=own,
@@ -168,7 +168,7 @@ def train(
 
 
 def _fit(
-    config: RunConfig,
+    description: Description,
     *,
     store: Store,
     run: Path,
@@ -180,6 +180,7 @@ def _fit(
     on_epoch: Callable[[EpochRecord], None] | None,
     on_progress: Callable[[str, int, int], None] | None,
 ) -> TrainResult:
+    config = description.config
     training, data = config.training, config.data
     content = open_content(
         store,
@@ -220,7 +221,7 @@ def _fit(
     held_out = held_out_columns(training, store.experiments)
     frequency = starting_frequency(labels["train"].n_positive, labels["train"].n_windows, held_out)
     torch.manual_seed(training.seed)
-    model = build_model(config.model, factors=store.factors, positive_fraction=frequency)
+    model = description.build(frequency)
     players = Players(
         model, config, n_steps=len(train_loader), loss_weights=loss_weights(training, frequency, held_out)
     )
@@ -228,7 +229,7 @@ def _fit(
     join_batch_norms(model)
     if not (run / MODEL_DESCRIPTION).exists() and rank() == 0:
         _begin(
-            config,
+            description,
             store=store,
             run=run,
             players=players,
@@ -301,8 +302,19 @@ def _count_labels(data: Content, store: Store, split: Split) -> _LabelCounts:
     return _LabelCounts(len(rows), n_positive)
 
 
+def _describe(config: RunConfig, store: Store) -> Description:
+    return Description(
+        config=config,
+        factors=store.factors,
+        store_path=store.full_path,
+        store_digest=store.digest,
+        genome=store.genome,
+        bin_size=store.bin_size,
+    )
+
+
 def _begin(
-    config: RunConfig,
+    description: Description,
     *,
     store: Store,
     run: Path,
@@ -319,6 +331,7 @@ def _begin(
             "python": platform.python_version(),
             "device": str(device),
             "torch_threads": torch.get_num_threads(),
+            "processes": world_size(),
             "shuffle": shuffle,
             "store": store.full_path,
             "n_parameters": {
@@ -333,13 +346,5 @@ def _begin(
             },
         },
     )
-    description = Description(
-        config=config,
-        factors=store.factors,
-        store_path=store.full_path,
-        store_digest=store.digest,
-        genome=store.genome,
-        bin_size=store.bin_size,
-    )
-    write_seen(run, seen_spans(store, config.data))
+    write_seen(run, seen_spans(store, description.config.data))
     write_description(run, description, players.model)

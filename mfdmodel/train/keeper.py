@@ -144,7 +144,8 @@ class Keeper(Callback):
         self._n_windows = n_windows
         self._on_epoch = on_epoch
         self._on_progress = on_progress
-        self._run_started = self._epoch_started = self._train_ended = time.monotonic()
+        self._run_started = self._epoch_started = time.monotonic()
+        self._train_ended: float | None = None
         self._slowest = 0.0
 
     @property
@@ -178,6 +179,7 @@ class Keeper(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
         self._epoch_started = time.monotonic()
+        self._train_ended = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
@@ -247,6 +249,8 @@ class Keeper(Callback):
     def _record(self, epoch: int, players: Players) -> EpochRecord:
         means = players.epoch_means()
         now = time.monotonic()
+        # a process that was dealt no windows to validate on is not told of the validation
+        ended = now if self._train_ended is None else self._train_ended
         self._slowest = max(self._slowest, now - self._epoch_started)
         return EpochRecord(
             epoch=epoch,
@@ -255,7 +259,7 @@ class Keeper(Callback):
             l_indep=means.l_indep,
             learning_rate=players.learning_rate,
             seconds=round(now - self._epoch_started, 3),
-            windows_per_second=round(self._n_windows / max(self._train_ended - self._epoch_started, 1e-9), 1),
+            windows_per_second=round(self._n_windows / max(ended - self._epoch_started, 1e-9), 1),
         )
 
     def _is_out_of_time(self) -> bool:

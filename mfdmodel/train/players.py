@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,8 +15,10 @@ from mfdmodel.model import SequenceModel
 from mfdmodel.penalties.losses import cross_entropy, sequence_loss
 from mfdmodel.penalties.penalty import Penalty
 from mfdmodel.train.schedule import learning_rate_share
-from mfdmodel.train.together import average_gradients, joined, sum_over_all
+from mfdmodel.train.together import average_gradients, drawn_alike, joined, seed_apart, sum_over_all
 from mfdstore.loader import Batch
+
+_SUMMED: Final = ("train", "l_indep", "valid")
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,21 @@ class Players(LightningModule):
         self._sums = _Sums()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Make one optimiser a player: the sequence model's, then the adversaries' where there are any."""
+        """Make one optimiser a player: the sequence model's, then the adversaries' where there are any.
+
+        Weight decay holds what maps sequence and metadata to logits. The numbers that each experiment has of its own,
+        bias and signal-to-noise, are left: of an experiment in no loss, decay would be all that ever moved them.
+        """
         training, penalty = self.config.training, self.config.model.penalty
         # held down as hard as a network, the linear baseline would lose and flatter what it is compared with
-        linear = self.config.model.kind == "dinucleotides"
+        decay = 0.0 if self.config.model.kind == "dinucleotides" else training.weight_decay
+        own = [each for each in (self.model.bias, self.model.log_signal) if each is not None]
+        shared = [each for each in self.model.parameters() if all(each is not one for one in own)]
         optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
-                self.model.parameters(),
+                # in the order of the model's parameters, by which states number them
+                [{"params": own, "weight_decay": 0.0}, {"params": shared, "weight_decay": decay}],
                 lr=training.lr,
-                weight_decay=0.0 if linear else training.weight_decay,
                 amsgrad=training.amsgrad,
                 fused=True,
             )
@@ -99,18 +108,20 @@ class Players(LightningModule):
         self._set_learning_rates(sequence_optimizer, adversary_optimizers, batch_index)
         latent = self.model.latent(self._channels(batch))
         everywhere = joined(latent) if self.penalty is not None else latent
+        step, seed = self._step(batch_index), self.config.training.seed
 
-        for optimizer in adversary_optimizers:
-            for _ in range(self.config.model.penalty.steps):
-                optimizer.zero_grad()
-                self.manual_backward(self._penalty.adversary_loss(everywhere))
-                optimizer.step()
+        with drawn_alike(seed, step, "adversaries", device=self.device):
+            for optimizer in adversary_optimizers:
+                for _ in range(self.config.model.penalty.steps):
+                    optimizer.zero_grad()
+                    self.manual_backward(self._penalty.adversary_loss(everywhere))
+                    optimizer.step()
 
         entropy = self._entropy(self.model.logits(latent), batch)
         loss, dependence = entropy, None
         if self.penalty is not None:
             price = self.config.model.penalty.lambda_indep
-            with torch.set_grad_enabled(price > 0):
+            with torch.set_grad_enabled(price > 0), drawn_alike(seed, step, "model", device=self.device):
                 dependence = self.penalty(everywhere)
             loss = sequence_loss(entropy, dependence, price)
         sequence_optimizer.zero_grad()
@@ -134,12 +145,18 @@ class Players(LightningModule):
         return cross_entropy(logits.float(), batch.labels(self.model.n_experiments), self.loss_weights)
 
     def on_train_epoch_start(self) -> None:
-        """Forget the last epoch's sums."""
+        """Forget the last epoch's sums, and let each process draw its own dropout."""
         self._sums = _Sums()
+        seed_apart(self.config.training.seed, self.current_epoch)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the state of a version whose optimiser had one group of parameters."""
+        pairs = zip(checkpoint["optimizer_states"], self.configure_optimizers(), strict=True)
+        checkpoint["optimizer_states"] = [grouped_by_decay(state, optimizer) for state, optimizer in pairs]
 
     def epoch_means(self) -> EpochMeans:
         """Average what the steps of this epoch gave."""
-        return self._sums.means()
+        return self._sums.means(self.device)
 
     @property
     def learning_rate(self) -> float:
@@ -149,6 +166,10 @@ class Players(LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch while it is compact; it is expanded on the device."""
         return batch.to(device)
+
+    def _step(self, batch_index: int) -> int:
+        """Count the steps before this one."""
+        return self.current_epoch * self.n_steps + batch_index
 
     @property
     def _penalty(self) -> Penalty:
@@ -170,7 +191,7 @@ class Players(LightningModule):
         training = self.config.training
         share = learning_rate_share(
             training.schedule,
-            step=self.current_epoch * self.n_steps + batch_index,
+            step=self._step(batch_index),
             n_steps=training.epochs * self.n_steps,
             warmup=training.warmup,
         )
@@ -181,13 +202,29 @@ class Players(LightningModule):
                 group["lr"] = peak * share
 
 
+def grouped_by_decay(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Deal the one group of parameters in an earlier version's state to those of an optimiser; others stay.
+
+    Parameters
+    ----------
+    state
+        Of an optimiser, as saved.
+    optimizer
+        That is to take it up; it is left as it is.
+    """
+    (old, *rest), fresh = state["param_groups"], optimizer.state_dict()["param_groups"]
+    if rest or len(fresh) == 1 or old["params"] != [number for group in fresh for number in group["params"]]:
+        return dict(state)
+    groups = [old | {"params": group["params"], "weight_decay": group["weight_decay"]} for group in fresh]
+    return dict(state) | {"param_groups": groups}
+
+
 class _Sums:
     """Sums over windows, kept on the device so that no step waits for them."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._means: dict[str, float] = {}
 
     def add_train(self, entropy: Tensor, l_indep: Tensor | None, n_windows: int) -> None:
         self._add("train", entropy, n_windows)
@@ -197,21 +234,23 @@ class _Sums:
     def add_valid(self, entropy: Tensor, n_windows: int) -> None:
         self._add("valid", entropy, n_windows)
 
-    def means(self) -> EpochMeans:
-        """Average over the windows of all processes."""
-        for name in sorted(self._sums):
-            both = torch.stack([self._sums[name], torch.full_like(self._sums[name], self._counts[name])])
-            total, count = sum_over_all(both).tolist()
-            self._means[name] = total / count
-        return EpochMeans(
-            self._means["train"],
-            self._means.get("l_indep"),
-            self._means["valid"],
-        )
+    def means(self, device: torch.device) -> EpochMeans:
+        """Average over the windows of all processes, also of those that had none."""
+        none = torch.zeros((), dtype=_exact(device), device=device)
+        sums = torch.stack([self._sums.get(name, none) for name in _SUMMED])
+        counts = torch.tensor([self._counts.get(name, 0) for name in _SUMMED]).to(sums)
+        totals = sum_over_all(torch.stack([sums, counts])).T.tolist()
+        train, l_indep, valid = (total / count if count else None for total, count in totals)
+        assert train is not None  # of all processes one has windows
+        assert valid is not None
+        return EpochMeans(train, l_indep, valid)
 
     def _add(self, name: str, value: Tensor, n_windows: int) -> None:
-        # mps knows no float64, and sums of a few thousand float32 are exact enough there
-        dtype = torch.float32 if value.device.type == "mps" else torch.float64
-        share = value.detach().to(dtype) * n_windows
+        share = value.detach().to(_exact(value.device)) * n_windows
         self._sums[name] = self._sums[name] + share if name in self._sums else share
         self._counts[name] = self._counts.get(name, 0) + n_windows
+
+
+def _exact(device: torch.device) -> torch.dtype:
+    # mps knows no float64, and sums of a few thousand float32 are exact enough there
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -9,20 +11,25 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mfdmodel.checkpoint.models import description_digest, read_description
-from mfdmodel.checkpoint.states import State, damaged, read_state
+from mfdmodel.checkpoint.models import Description, description_digest, read_description
+from mfdmodel.checkpoint.states import State, damaged, read_json, read_state
 from mfdmodel.config import RunConfig
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, Keeper
-from mfdmodel.train.players import Players
+from mfdmodel.train.players import Players, grouped_by_decay
 from mfdstore.errors import RunError
 from mfdstore.store import Store
+
+_log = logging.getLogger(__name__)
+
+RUN_RECORD: Final = Path("run.json")
+"""Within the folder of a run: where, with what and on which labels it was trained."""
 
 _COUNTED: Final = ("ready", "started", "processed")
 """Counts of epochs that lightning's loop keeps; where one is missing it would begin again at 0."""
 
 
-def config_to_resume(run: Path, config: RunConfig | None, store: Store) -> RunConfig:
-    """Take the configuration of a run, if it may go on with this store and these options.
+def description_to_resume(run: Path, config: RunConfig | None, store: Store) -> Description:
+    """Take the description of a run, if it may go on with this store and these options.
 
     Raises
     ------
@@ -45,7 +52,44 @@ def config_to_resume(run: Path, config: RunConfig | None, store: Store) -> RunCo
             expected=f"{key} = {now!r}, as asked for",
             remedy="Resume it without options that change the configuration, or begin another run.",
         )
-    return description.config
+    return description
+
+
+def check_processes(run: Path, n_processes: int) -> None:
+    """Make sure that a run goes on by as many processes as it began with: its batches are theirs joined.
+
+    Raises
+    ------
+    RunError
+        If it began by another number.
+    """
+    began = read_processes(run / RUN_RECORD, read_json(run / RUN_RECORD))
+    if began != n_processes:
+        start = f"`torchrun --nproc-per-node {began}`" if began > 1 else "one process, without torchrun"
+        raise RunError(
+            run,
+            found=f"a run by {_processes(began)}, whose batches were joined",
+            expected=f"one by {_processes(n_processes)}, as were started now",
+            remedy=f"Resume it by {start}, or begin another run.",
+        )
+
+
+def read_processes(path: Path, record: Mapping[str, Any]) -> int:
+    """Read by how many processes a run was begun; one where it does not say, as earlier versions did not.
+
+    Raises
+    ------
+    RunError
+        If what it says is no such number.
+    """
+    number = record.get("processes", 1)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise damaged(path, f"{number!r} processes")
+    return number
+
+
+def _processes(number: int) -> str:
+    return "one process" if number == 1 else f"{number} processes"
 
 
 def check_state(run: Path, *, players: Players) -> list[dict[str, Any]]:
@@ -85,13 +129,20 @@ def check_state(run: Path, *, players: Players) -> list[dict[str, Any]]:
     try:
         _check_loops(state, len(records))
         _check_tensors(state["state_dict"], dict(players.state_dict()))
-        _check_optimizers(state["optimizer_states"], players.configure_optimizers())
+        optimizers = players.configure_optimizers()
+        _check_optimizers(state["optimizer_states"], optimizers)
+        n_groups = len(state["optimizer_states"][0]["param_groups"])
         for generator in state["generators"].values():
             if generator.dtype != torch.uint8:
                 raise ValueError("generators of another kind")
         torch.Generator().set_state(state["generators"]["cpu"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise damaged(path, f"a state that cannot be resumed from ({error!r})") from error
+    if n_groups < len(optimizers[0].param_groups) and players.config.training.weight_decay > 0:
+        _log.warning(
+            "%s was begun by an earlier version, whose weight decay held the biases too: from now on it leaves them",
+            run,
+        )
     return records
 
 
@@ -123,7 +174,8 @@ def _check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> Non
 def _check_optimizers(found: list[State], expected: list[torch.optim.Optimizer]) -> None:
     if len(found) != len(expected):
         raise ValueError(f"{len(found)} optimisers in place of {len(expected)}")
-    for state, optimizer in zip(found, expected, strict=True):
+    for saved, optimizer in zip(found, expected, strict=True):
+        state = grouped_by_decay(saved, optimizer)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         groups = zip(state["param_groups"], optimizer.state_dict()["param_groups"], strict=True)
         if any(group.keys() != fresh.keys() or group["params"] != fresh["params"] for group, fresh in groups):

@@ -3,7 +3,8 @@
 Each process reads its share of the windows. Statistics of a mini-batch are those of the joined one: batch norms of the
 network (`join_batch_norms`), and the correlations and networks of the penalty, which every process computes on the
 joined latent (`joined`). Gradients are averaged (`average_gradients`). So N processes with batches of B make the steps
-of one process with batches of N B, but for rounding.
+of one process with batches of N B, but for rounding and for what is drawn: each process draws its own dropout
+(`seed_apart`), and all draw alike what the penalty asks for (`drawn_alike`).
 
 Lightning's own strategy averages gradients as well, but waits for one backward pass a step: the game of two players
 has more.
@@ -11,6 +12,7 @@ has more.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -123,6 +125,41 @@ def decided_by_first(decision: bool) -> bool:
     if distributed.get_backend() == "nccl":
         said = said.cuda()
     return bool(sum_over_all(said).item())
+
+
+def seed_apart(seed: int, epoch: int) -> None:
+    """Let each process but the first draw dropout by numbers of its own; the first goes on as if it were alone.
+
+    By epoch, so that a state needs the first one's generator only.
+    """
+    if rank() > 0:
+        torch.manual_seed(_mixed(seed, epoch, f"process {rank()}"))
+
+
+@contextmanager
+def drawn_alike(seed: int, step: int, purpose: str, *, device: torch.device) -> Iterator[None]:
+    """Let all processes draw the same numbers for as long as the block lasts; one alone draws as ever.
+
+    What each computes on the joined batch has to be the same: their adversaries are kept alike by nothing else.
+
+    Parameters
+    ----------
+    seed, step, purpose
+        What the numbers follow from.
+    device
+        Whose generator is put back behind the block, beside the processor's.
+    """
+    if not _several():
+        yield
+        return
+    with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
+        torch.manual_seed(_mixed(seed, step, purpose))
+        yield
+
+
+def _mixed(seed: int, number: int, purpose: str) -> int:
+    digest = hashlib.blake2b(f"{seed} {number} {purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 def join_batch_norms(model: nn.Module) -> None:

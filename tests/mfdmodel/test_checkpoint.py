@@ -37,7 +37,7 @@ from mfdmodel.checkpoint.states import (
 from mfdmodel.config_reading import override
 from mfdmodel.model import SequenceModel, build_model
 from mfdstore.errors import RunError
-from tests.planted import planted_factors, tiny_config
+from tests.planted import HOSTILE, planted_factors, tiny_config
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 nested = st.recursive(
@@ -210,6 +210,30 @@ def test_load_model__gives_the_same_model_without_its_store(tmp_path: Path, kind
     x = torch.rand(3, 16, 192)
     with torch.no_grad():
         assert torch.equal(trained.model(x), model(x))
+
+
+@pytest.mark.parametrize("codings_of", ["trained", "all"])
+def test_load_model__knows_nothing_of_values_that_only_held_out_experiments_have(
+    tmp_path: Path, codings_of: str
+) -> None:
+    """Also in runs of earlier versions, whose codings had columns for them that were never trained."""
+    config = override(tiny_config(), {"training.held_out": ["ENCFF005XYZ"]})
+    stored = (config, planted_factors(), "/data/some.zarr", "ab" * 32, "hg38", 128)
+    description = Description(*stored, codings_of=codings_of)  # type: ignore[arg-type]
+    model = description.build(np.full(6, 0.1))
+    write_description(tmp_path, description, model)
+    if codings_of == "all":
+        content = json.loads((tmp_path / MODEL_DESCRIPTION).read_text())
+        del content["codings_of"]
+        (tmp_path / MODEL_DESCRIPTION).write_text(json.dumps(content))
+    write_model(tmp_path, model, epoch=0, valid_loss=0.25)
+    trained = load_model(tmp_path)
+    assert trained.description.codings_of == codings_of
+    features = trained.model.direct_features["biological"]
+    assert (f"target={HOSTILE}" in features) == (codings_of == "all")
+    weights = trained.model.weights["biological"]().detach()
+    assert weights[5, : len(features)].tolist() == [0] * len(features)
+    assert torch.equal(weights[0], model.weights["biological"]()[0])
 
 
 def test_read_description__keeps_every_kind_of_factor_and_what_is_missing(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import numpy as np
@@ -88,14 +87,26 @@ def test_nothing_known__gives_no_columns() -> None:
         assert coding.encode(factor).shape == (2, 0)
 
 
-def test_coding__applies_to_other_experiments(caplog: pytest.LogCaptureFixture) -> None:
+def test_coding__applies_to_other_experiments() -> None:
     coding = fit_coding(Factor("lab", "category", "technical", objects(["a", "b"])))
     other = Factor("lab", "category", "technical", objects(["b", "new", "a"]))
-    with caplog.at_level(logging.WARNING):
-        assert coding.encode(other).tolist() == [[0, 1], [0, 0], [1, 0]]
-    assert "1 values unknown to the model are coded as missing: new" in caplog.text
+    assert coding.encode(other).tolist() == [[0, 1], [0, 0], [1, 0]]
+    assert coding.unknown_values(other) == [(), ("new",), ()]
     with pytest.raises(ConfigError, match="kind number"):
         coding.encode(Factor("lab", "number", "technical", np.array([1.0])))
+
+
+def test_unknown_values__of_sets_dates_and_numbers() -> None:
+    organs = fit_coding(Factor("organ", "multi_category", None, objects([("a", "b"), None])))
+    others = Factor("organ", "multi_category", None, objects([("a", "c", "d"), None, ("b",)]))
+    assert organs.unknown_values(others) == [("c", "d"), (), ()]
+    dates = np.array(["2016-01-01", "2020-02-29", "NaT"], "datetime64[D]")
+    date = Factor("date", "date", None, dates)
+    assert fit_coding(date.take(np.array([0]))).unknown_values(date) == [(), ("2020",), ()]
+    age = Factor("age", "number", None, np.array([1.0, np.nan, 7.5]))
+    assert fit_coding(age.take(np.array([0]))).unknown_values(age) == [(), (), ()]
+    # where no number was known, none has a scale
+    assert fit_coding(age.take(np.array([1]))).unknown_values(age) == [("1",), (), ("7.5",)]
 
 
 def test_json__keeps_a_coding() -> None:

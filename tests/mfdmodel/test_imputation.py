@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from mfdmodel.analyses.imputation.run import impute_run
 from mfdmodel.analyses.imputation.scores import MODEL, neighbours_of, score_imputation
+from mfdmodel.checkpoint.models import load_model
 from mfdmodel.config_reading import override
 from mfdmodel.train.fit import train
 from mfdstore.errors import RunError
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.store import Store
-from tests.planted import tiny_config
+from tests.planted import HOSTILE, tiny_config
 
 
 def objects(values: list[object]) -> np.ndarray:
@@ -86,6 +88,7 @@ def test_scores__are_scikit_learns() -> None:
         factors=TABLE,
         held_out=held_out,
         blocks=np.repeat(np.arange(60), 10),
+        unknown=[{}] * 6,
     )
     assert [one.experiment for one in score.experiments] == ["E0", "E3"]
     first, second = score.experiments
@@ -134,6 +137,33 @@ def test_impute_run__predicts_what_its_metadata_say(planted: Store, tmp_path: Pa
     assert row["experiment"] == "ENCFF001XYZ"
     assert float(row["model"]) == pytest.approx(one.auroc[MODEL].value, abs=1e-6)
     assert row["model low"] == ""  # 19 kb are too little to draw stretches of
+
+
+def test_impute_run__names_what_training_did_not_know_and_reads_nothing_of_it(
+    planted: Store, tmp_path: Path
+) -> None:
+    """The last experiment's target, year and weights' decay leave no trace in what it is predicted to be."""
+    run = tmp_path / "run"
+    config = override(
+        tiny_config(epochs=1, held_out=["ENCFF005XYZ"], weight_decay=20.0),
+        {"model.head.signal_to_noise": True},
+    )
+    train(config, store=planted, run=run, device="cpu", threads=1)
+    (one,) = impute_run(run, split="valid", device="cpu", threads=1).experiments
+    assert one.unknown == {"target": (HOSTILE,), "date_released": ("2020",)}
+    (written,) = json.loads((run / "evaluation" / "imputation.valid.json").read_text())["experiments"]
+    assert written["unknown_to_training"] == {"target": [HOSTILE], "date_released": ["2020"]}
+    with (run / "evaluation" / "imputation.valid.tsv").open() as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    assert row["unknown to training"] == f"target={HOSTILE}; date_released=2020"
+    model = load_model(run).model
+    assert not model.weights["biological"]()[5, : len(model.direct_features["biological"])].any()
+    # in no loss, its own numbers stay where they began
+    rows = planted.windows.rows("train")
+    frequency = np.mean([planted.labels_of(index)[rows].mean() for index in range(5)])
+    assert float(model.bias[5]) == pytest.approx(np.log(frequency / (1 - frequency)), rel=1e-5)
+    assert float(model.log_signal[5]) == 0
+    assert not torch.equal(model.log_signal[:5], torch.zeros(5))
 
 
 def test_impute_run__needs_something_held_out(planted: Store, tmp_path: Path) -> None:

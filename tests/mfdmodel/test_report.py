@@ -172,6 +172,20 @@ def test_report__says_what_the_files_say(page: str, runs: dict[str, Path]) -> No
     assert all(f"ENCFF{index:03d}XYZ" in text for index in range(6))
 
 
+def test_report__tells_of_batches_that_several_processes_joined(
+    page: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    assert "batches of 50, seed" in Page(page).text
+    run = shutil.copytree(runs["mfd"], tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    assert record["processes"] == 1
+    (run / "run.json").write_text(json.dumps(record | {"processes": 3}))
+    assert "batches of 150 (3 processes of 50), seed" in Page(render_page(read_run(run))).text
+    (run / "run.json").write_text(json.dumps(record | {"processes": 0}))
+    with pytest.raises(RunError, match=r"run\.json.*0 processes"):
+        read_run(run)
+
+
 def test_report__tells_what_the_features_know(page: str, runs: dict[str, Path]) -> None:
     probes = json.loads((runs["mfd"] / "evaluation" / "truth.json").read_text())["probes"]
     assert [(probe["role"], probe["value"]) for probe in probes] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import json
@@ -27,10 +28,12 @@ from mfdmodel.config import RunConfig
 from mfdmodel.config_reading import override
 from mfdmodel.devices import choose_device
 from mfdmodel.evaluate.run import evaluate_run
+from mfdmodel.model import build_model
 from mfdmodel.train import fit as fitting
-from mfdmodel.train.fit import RUN_RECORD, TrainResult, train
+from mfdmodel.train.fit import TrainResult, train
 from mfdmodel.train.keeper import LAST_STATE, EpochRecord, best_epoch, read_curves
 from mfdmodel.train.players import Players
+from mfdmodel.train.resuming import RUN_RECORD
 from mfdmodel.train.schedule import learning_rate_share
 from mfdstore.errors import ConfigError, RunError, StoreError
 from mfdstore.loader import Batch, Loader
@@ -254,24 +257,83 @@ def test_train__weight_decay_is_for_networks(planted: Store, tmp_path: Path) -> 
     assert curves["linear_head", 0.0] != curves["linear_head", 5.0]
 
 
-def test_training_step__moves_each_player_by_its_own_loss_only(planted: Store) -> None:
-    """The adversaries' step leaves the model alone, and the model's step leaves the adversaries alone."""
-    from mfdmodel.model import build_model
-
+def one_step(
+    planted: Store, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> tuple[Players, Players, Batch, list[torch.optim.Optimizer]]:
+    """Play one round without a trainer: players before, players behind it, the batch, and their optimisers."""
+    config = override(tiny_config(), {"model.trunk.dropout": 0.0} | options)
     torch.manual_seed(0)
-    model = build_model(tiny_config().model, factors=planted.factors, positive_fraction=np.full(6, 0.3))
-    players = Players(model, tiny_config(), n_steps=28)
+    model = build_model(config.model, factors=planted.factors, positive_fraction=np.full(6, 0.3))
+    players = Players(model, config, n_steps=28)
+    before = copy.deepcopy(players)
+    optimizers = players.configure_optimizers()
+    monkeypatch.setattr(players, "_optimizers", lambda: optimizers)
+    monkeypatch.setattr(players, "manual_backward", lambda loss: loss.backward())
     batch = next(iter(Loader(planted, split="train", batch_size=50, positions=192)))
+    players.training_step(batch, 0)
+    return before, players, batch, optimizers
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_training_step__moves_each_player_by_its_own_loss_only(
+    planted: Store, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """First the adversaries by theirs, as often as is asked, on a fixed latent; then the model, which pays for what
+    they find by then."""
+    options: dict[str, object] = {"model.penalty.steps": steps, "model.penalty.lambda_indep": 0.1}
+    before, players, batch, optimizers = one_step(planted, monkeypatch, options)
+    assert [{int(state["step"]) for state in each.state.values()} for each in optimizers] == [{1}, {steps}]
+    model, penalty = before.model, before.penalty
     latent = model.latent(batch.one_hot())
-    players.penalty.adversary_loss(latent).backward()
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert any(parameter.grad.abs().sum() > 0 for parameter in players.penalty.parameters())
-    players.penalty.zero_grad()
-    players.penalty(latent).backward()
-    assert all(parameter.grad is None for parameter in players.penalty.parameters())
+    fixed = {role: features.detach() for role, features in latent.items()}
+    adversaries = torch.optim.Adam(penalty.parameters(), lr=1e-3, amsgrad=True)
+    for _ in range(steps):
+        adversaries.zero_grad()
+        penalty.adversary_loss(fixed).backward()
+        adversaries.step()
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(model.logits(latent), batch.labels(6))
+    of_model = list(model.parameters())
+    gradients = torch.autograd.grad(entropy + 0.1 * penalty(latent), of_model, allow_unused=True)
+    for parameter, gradient in zip(players.model.parameters(), gradients, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+    for found, expected in zip(players.penalty.parameters(), penalty.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
     assert any(
-        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters()
+        not torch.equal(found, first)
+        for found, first in zip(players.model.parameters(), of_model, strict=True)
     )
+
+
+def test_training_step__clips_the_gradient_where_that_is_asked(
+    planted: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = {}
+    for clip in (None, 1e-3):
+        _, players, _, _ = one_step(planted, monkeypatch, {"training.gradient_clip": clip})
+        gradients = [each.grad.flatten() for each in players.model.parameters() if each.grad is not None]
+        norms[clip] = float(torch.cat(gradients).norm())
+    assert norms[None] > 0.1
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_train__resumes_a_run_of_an_earlier_version_whose_optimiser_had_one_group(
+    planted: Store, begun: Path, tmp_path: Path
+) -> None:
+    """Parameters were numbered as they are now: where nothing decays the run ends as if nothing had changed."""
+    for name in ("now", "earlier"):
+        shutil.copytree(begun, tmp_path / name)
+    path = tmp_path / "earlier" / LAST_STATE
+    state = read_state(path)
+    first, second = state["optimizer_states"][0]["param_groups"]
+    assert (first["params"], second["params"][0]) == ([0], 1)  # the biases of experiments, then the network
+    state["optimizer_states"][0]["param_groups"] = [second | {"params": first["params"] + second["params"]}]
+    write_state(path, state)
+    for name in ("now", "earlier"):
+        fit(None, planted, tmp_path / name, resume=True, max_minutes=0)
+    assert losses(tmp_path / "earlier") == losses(tmp_path / "now")
+    assert len(losses(tmp_path / "now")) == 2
+    assert len(read_state(path)["optimizer_states"][0]["param_groups"]) == 2
 
 
 def test_train__writes_curves_for_people_and_for_tensorboard(finished: Path) -> None:

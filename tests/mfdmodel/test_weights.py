@@ -12,7 +12,14 @@ from torch import Tensor
 
 from mfdmodel.config import FactorConfig, HeadConfig
 from mfdmodel.factors import FactorCoding
-from mfdmodel.weights import FreeWeights, SubspaceWeights, intermediate_map, metadata_weights, subspace_widths
+from mfdmodel.weights import (
+    FreeWeights,
+    SubspaceWeights,
+    intermediate_map,
+    metadata_weights,
+    subspace_widths,
+    unknown_values,
+)
 from mfdstore.errors import ConfigError
 from mfdstore.metadata import Factor, FactorTable
 from mfdstore.schema import ROLES
@@ -53,7 +60,7 @@ def build(
     config: HeadConfig, n_latent: int = 24
 ) -> tuple[dict[str, SubspaceWeights], dict[str, FactorCoding]]:
     torch.manual_seed(0)
-    modules, codings = metadata_weights(config, FACTORS, n_latent)
+    modules, codings = metadata_weights(config, FACTORS, n_latent, fitted=np.ones(5, np.bool_))
     return dict(modules), codings
 
 
@@ -200,8 +207,30 @@ def test_factor_name__may_hold_dots_and_words_that_modules_use() -> None:
             }
         }
     )
-    modules, _ = metadata_weights(config, table, 8)
+    modules, _ = metadata_weights(config, table, 8, fitted=np.ones(2, np.bool_))
     assert modules["biological"]()[:, :2].tolist() == [[1, 0], [0, 1]]
+
+
+def test_weights__read_nothing_of_a_value_that_no_trained_experiment_has() -> None:
+    """E1 alone has H3K27ac, and the age 2: left out of the fit, it is an experiment of which neither is known."""
+    fitted = np.array([True, False, True, True, True])
+    config = head()
+    modules, codings = metadata_weights(config, FACTORS, 24, fitted=fitted)
+    assert codings["target"].values == ("CTCF",)
+    assert (codings["age"].mean, codings["age"].deviation) == (1.0, 1.0)
+    assert modules["biological"].feature_names == ("target=CTCF",)
+    assert modules["biological"].interact == ("biosample",)  # the ages known differ no more
+    missing = FactorTable(
+        FACTORS.experiments, (category("target", ["CTCF", None, "CTCF", None, "CTCF"]), *FACTORS.factors[1:])
+    )
+    torch.manual_seed(3)
+    found, _ = metadata_weights(config, FACTORS, 24, fitted=fitted)
+    torch.manual_seed(3)
+    expected, _ = metadata_weights(config, missing, 24, fitted=fitted)
+    for role in ROLES:
+        assert torch.equal(found[role](), expected[role]())
+    unknown = unknown_values(config, FACTORS, ~fitted)
+    assert unknown == [{}, {"target": ("H3K27ac",)}, {}, {}, {}]
 
 
 def test_free_weights__are_one_parameter() -> None:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from mfdmodel.analyses.imputation.scores import NEIGHBOURS, ImputationScore, Imputed, score_imputation
 from mfdmodel.checkpoint.models import load_model
 from mfdmodel.checkpoint.states import write_json, write_text
@@ -19,6 +17,7 @@ from mfdmodel.evaluate.run import open_store_of, predict
 from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.intervals import Interval, genome_blocks
 from mfdmodel.splits import check_apart, rows_to_score
+from mfdmodel.weights import unknown_values
 from mfdstore.errors import RunError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
@@ -69,13 +68,14 @@ def impute_run(
     """
     trained = load_model(run)
     config = trained.description.config
-    if not config.training.held_out:
+    if not config.training.held_out or config.model.head is None:
         raise RunError(
             run,
             found="a run that learned from all its experiments",
             expected="one that left some out",
             remedy="Train one with --hold-out-experiments, such as 'target=CTCF & biosample=HepG2'.",
         )
+    held_out = trained.description.held_out
     opened = open_store_of(run, trained.description, store, split=split)
     check_apart(opened, config.data)
     rows = rows_to_score(opened, split)
@@ -94,8 +94,9 @@ def impute_run(
         predictions,
         lambda column: opened.labels_of(column)[rows],
         factors=trained.description.factors,
-        held_out=np.isin(opened.experiments, config.training.held_out),
+        held_out=held_out,
         blocks=genome_blocks(table.chrom[rows], table.start[rows], width=STRETCH),
+        unknown=unknown_values(config.model.head, trained.description.factors, held_out),
         seed=seed,
         on_progress=on_progress,
     )
@@ -121,6 +122,7 @@ def imputation_to_json(score: ImputationScore) -> dict[str, Any]:
                 "factors": dict(one.factors),
                 "n_positive": one.n_positive,
                 "n_neighbours": dict(one.n_neighbours),
+                "unknown_to_training": {name: list(values) for name, values in one.unknown.items()},
                 "auroc": {way: _interval_to_json(value) for way, value in one.auroc.items()},
             }
             for one in score.experiments
@@ -136,7 +138,15 @@ def format_imputation(score: ImputationScore) -> str:
     ways = list(score.mean)
     bounds = [f"{way}{part}" for way in ways for part in ("", " low", " high")]
     writer.writerow(
-        ["experiment", *names, "n_positive", "n_windows", *(f"n {kind}" for kind in NEIGHBOURS), *bounds]
+        [
+            "experiment",
+            *names,
+            "unknown to training",
+            "n_positive",
+            "n_windows",
+            *(f"n {kind}" for kind in NEIGHBOURS),
+            *bounds,
+        ]
     )
     for one in score.experiments:
         numbers = [
@@ -151,7 +161,12 @@ def format_imputation(score: ImputationScore) -> str:
 def _row(one: Imputed, names: list[str], n_windows: int) -> list[str]:
     factors = [one.factors.get(name, "") for name in names]
     counts = [str(one.n_neighbours[kind]) for kind in NEIGHBOURS]
-    return [one.experiment, *factors, str(one.n_positive), str(n_windows), *counts]
+    return [one.experiment, *factors, format_unknown(one), str(one.n_positive), str(n_windows), *counts]
+
+
+def format_unknown(one: Imputed) -> str:
+    """Name the values that are missing to the model, as ``lab=north, south; target=CTCF``."""
+    return "; ".join(f"{name}={', '.join(values)}" for name, values in one.unknown.items())
 
 
 def _interval_to_json(found: Interval) -> dict[str, float | None]:

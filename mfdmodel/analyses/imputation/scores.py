@@ -8,7 +8,7 @@ experiments stand beside them: they tell what the metadata of the held-out exper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,9 @@ class Imputed:
         Windows that hold its label.
     n_neighbours
         Training experiments that are averaged, by kind of neighbour.
+    unknown
+        Values of the factors that the model reads which no experiment of the training has, by factor: to the model
+        they are missing.
     auroc
         By way: `MODEL`, ``KIND, labels`` and ``KIND, predictions``; NaN where there is no neighbour, or one class.
     """
@@ -46,6 +49,7 @@ class Imputed:
     factors: Mapping[str, str]
     n_positive: int
     n_neighbours: Mapping[str, int]
+    unknown: Mapping[str, tuple[str, ...]]
     auroc: Mapping[str, Interval]
 
 
@@ -136,6 +140,7 @@ def score_imputation(
     factors: FactorTable,
     held_out: NDArray[np.bool_],
     blocks: NDArray[np.int64],
+    unknown: Sequence[Mapping[str, tuple[str, ...]]],
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> ImputationScore:
@@ -153,6 +158,8 @@ def score_imputation(
         Those that the model did not learn from, shape ``(experiment,)``.
     blocks
         Stretch of the genome that each window is in, from 0, shape ``(window,)``.
+    unknown
+        Of each experiment, values that training did not know, by factor.
     seed
         Of the draws.
     on_progress
@@ -183,6 +190,7 @@ def score_imputation(
                 _known(factors, column),
                 int(labels.sum()),
                 {kind: len(others) for kind, others in neighbours.items()},
+                unknown[column],
                 {way: interval(values) for way, values in draws.items()},
             )
         )

@@ -52,7 +52,7 @@ def weights_from_metadata(
     Parameters
     ----------
     model
-        Whose outputs the unseen experiments are among.
+        Whose outputs the unseen experiments are among, of a run that held them out.
     unseen
         Those left out of the losses, shape ``(experiment,)``.
 
@@ -61,18 +61,11 @@ def weights_from_metadata(
     By role, each ``(unseen experiment, feature)``; `None` of a model without metadata.
     """
     weights = {}
-    rows = torch.from_numpy(np.flatnonzero(unseen))
-    trained = torch.from_numpy(np.flatnonzero(~unseen))
     for role, part in model.weights.items():
         if not isinstance(part, SubspaceWeights):
             return None
-        coded = {}
-        for index, name in enumerate(part.names):
-            columns = part.get_buffer(f"coded_{index}")
-            known = (columns[trained] != 0).any(0)
-            coded[name] = columns[rows] * known
         with torch.no_grad():
-            weights[role] = part(coded).numpy()
+            weights[role] = part().numpy()[unseen]
     return weights
 
 
