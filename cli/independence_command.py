@@ -45,10 +45,10 @@ def independence(
 ) -> None:
     """Measure how much the biological and the technical features of a run tell of each other.
 
-    A part of the windows teaches each method, another part, which shares no base with it, scores it: can true pairs of
-    biological and technical features be told from pairs of two different windows, can one half be predicted from the
-    other, do their directions correlate? Beside each number stands what the same method gives when the pairs
-    are shuffled; what lies above that is dependence. Also written to RUN/evaluation/.
+    One stretch of the genome teaches each method, another scores it: can true pairs of biological and technical
+    features be told from pairs of two different windows, can one half be predicted from the other, do their directions
+    correlate? Beside each number stands what the same method gives when the technical windows are turned about the
+    genome, so that each meets another place; what lies above that is dependence. Also written to RUN/evaluation/.
 
     [dim]mfdmodel independence run1 --split test[/dim]
     """
@@ -83,14 +83,14 @@ def _measure_table(result: Independence) -> Table:
     seen = ", which training has read" if result.split == "train" else ""
     table = Table(
         title=f"{result.n_windows:,} windows of split {result.split}{seen}: fitted on {result.n_fit:,}, stopped by "
-        f"{result.n_tune:,}, scored on {result.n_scored:,} in {result.n_scored_blocks} blocks that share no base with "
-        "the others",
+        f"{result.n_tune:,}, scored on {result.n_scored:,} in {result.n_scored_blocks} blocks, each on another stretch "
+        "of the genome",
         title_justify="left",
     )
     table.add_column("can one subspace be told from the other?")
     table.add_column("independent", justify="right")
     table.add_column("measured (95 %)", justify="right")
-    table.add_column("shuffled (95 %)", justify="right")
+    table.add_column("rotated (95 %)", justify="right")
     table.add_column("", justify="left")
     for measure in result.found.measures:
         table.add_row(

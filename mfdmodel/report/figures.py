@@ -267,7 +267,7 @@ def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
 
 
 def draw_independence(measures: Sequence[Measure]) -> str | None:
-    """Draw each measure with its interval above the same of shuffled windows, and a line where independence is."""
+    """Draw each measure with its interval above the same of rotated windows, and a line where independence is."""
     known = [one for one in measures if not (np.isnan(one.value.value) or np.isnan(one.null.value))]
     if not known:
         return None
@@ -276,7 +276,7 @@ def draw_independence(measures: Sequence[Measure]) -> str | None:
         rows = np.arange(len(known))[::-1]
         for shift, colour, label, estimates in (
             (0.13, COLOURS[1], "measured", [one.value for one in known]),
-            (-0.13, FAINT, "windows of one subspace shuffled", [one.null for one in known]),
+            (-0.13, FAINT, "windows of one subspace rotated", [one.null for one in known]),
         ):
             axes.hlines(
                 rows + shift,

@@ -341,13 +341,13 @@ def _dependence_verdict(measured: Independence) -> str:
     found = measured.found.measures
     seen = sum(one.dependent for one in found)
     if not seen:
-        return "None of the measures is above what shuffled windows give: no dependence was seen."
+        return "None of the measures is above what rotated windows give: no dependence was seen."
     lines = {
         one.name: one for one in found if one.name.startswith(("r2", "canonical_first", "principal_first"))
     }
     linear = any(one.dependent for name, one in lines.items() if not name.endswith("perceptron"))
     kind = "" if linear else ", none of them one that sees straight lines alone: the dependence is not linear"
-    return f"{seen} of {len(found)} measures are above what shuffled windows give{kind}."
+    return f"{seen} of {len(found)} measures are above what rotated windows give{kind}."
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""All measures of independence, of true pairs and of shuffled ones: the same procedure where nothing is to find."""
+"""All measures of independence, of true pairs and of rotated ones: the same procedure where nothing is to find."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from threadpoolctl import threadpool_limits
 
 from mfdmodel.analyses.independence.components import correlate_canonical, correlate_principal
 from mfdmodel.analyses.independence.pairing import discriminate, grow_forest
-from mfdmodel.analyses.independence.parts import Parts
+from mfdmodel.analyses.independence.parts import Parts, rotations
 from mfdmodel.analyses.independence.prediction import predict_by_line, predict_by_perceptron
 from mfdmodel.analyses.independence.subspaces import Subspace, make_subspace
 from mfdmodel.intervals import Interval
 from mfdmodel.resampling import Resampler, mean_of_groups, pool
 
-N_SHUFFLES: Final = 5
-"""Shuffles of the windows of one subspace, for the null."""
+N_ROTATIONS: Final = 9
+"""Rotations of the windows of one subspace, for the null."""
 
 N_RESAMPLES: Final = 1000
 """Draws of blocks of windows, behind each interval."""
@@ -42,7 +42,8 @@ class Measure:
     value
         Of the true pairs, with its interval over draws of blocks of windows.
     null
-        The same with the windows of one subspace shuffled: mean over shuffles, interval over shuffles and draws.
+        The same with the windows of one subspace turned about the genome: mean over rotations, interval over rotations
+        and draws.
     """
 
     name: str
@@ -145,7 +146,7 @@ def measure_independence(
     direct: Mapping[str, tuple[str, ...]] | None = None,
     seed: int = 0,
     threads: int | None = None,
-    n_shuffles: int = N_SHUFFLES,
+    n_rotations: int = N_ROTATIONS,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Measures:
     """Measure how much two subspaces tell of each other on windows that nothing was fitted on.
@@ -159,10 +160,10 @@ def measure_independence(
     direct
         Names of the direct features, first in their subspace, by role.
     seed
-        Of shuffles, partners, perceptrons, trees and draws.
+        Of partners, perceptrons, trees and draws.
     threads
         That grow trees; `None` is all processors.
-    n_shuffles
+    n_rotations
         For the null.
     on_progress
         Told how many methods are done.
@@ -170,7 +171,8 @@ def measure_independence(
     Raises
     ------
     ValueError
-        If the numbers of windows differ, or every feature of a subspace is constant.
+        If the numbers of windows differ, or every feature of a subspace is constant in the windows to fit on, as they
+        are or turned.
     """
     if not len(biological) == len(technical) == len(parts.block):
         raise ValueError(f"{len(biological)}, {len(technical)} and {len(parts.block)} windows")
@@ -186,16 +188,20 @@ def measure_independence(
         nonlocal done
         done += 1
         if on_progress is not None:
-            on_progress("measuring", done, _METHODS * (1 + n_shuffles))
+            on_progress("measuring", done, _METHODS * (1 + n_rotations))
 
-    def measure(technical: Subspace) -> _Draws:
-        paired = {"biological": spaces["biological"], "technical": technical}
+    def measure(other: Subspace) -> _Draws:
+        paired = {"biological": spaces["biological"], "technical": other}
         return _measure_pairs(paired, parts, resampler, seed=seed, threads=threads, tick=tick)
 
     # these products are small: threads of a BLAS would wait for each other longer than they compute
     with threadpool_limits(1, user_api="blas"):
         true = measure(spaces["technical"])
-        nulls = [measure(spaces["technical"].take(_shuffled(parts, rng))) for _ in range(n_shuffles)]
+        # scaled anew, as a feature may vary otherwise in the windows that come to the fitting part
+        nulls = [
+            measure(make_subspace(technical[turned], parts.fit))
+            for turned in rotations(len(technical), n_rotations)
+        ]
     return Measures(
         subspaces=tuple(
             Reduced(
@@ -246,14 +252,6 @@ def _measure_pairs(
     return _Draws(discriminator, forest, r2, canonical, principal)
 
 
-def _shuffled(parts: Parts, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw an order of the windows that leaves each in its part."""
-    order = np.arange(len(parts.block))
-    for rows in (parts.fit, parts.tune, parts.score):
-        order[rows] = rng.permutation(rows)
-    return order
-
-
 def _all_measures(true: _Draws, nulls: list[_Draws]) -> tuple[Measure, ...]:
     both = (true, *nulls)
     found = [
@@ -295,14 +293,14 @@ def _all_measures(true: _Draws, nulls: list[_Draws]) -> tuple[Measure, ...]:
 
 
 def _measure(name: str, title: str, draws: list[NDArray[np.float64]], *, chance: float = 0.0) -> Measure:
-    """Give the first run, of true pairs, its interval, and the others, of shuffled ones, theirs."""
+    """Give the first run, of true pairs, its interval, and the others, of rotated ones, theirs."""
     return Measure(name, title, chance, pool(draws[:1]), pool(draws[1:]))
 
 
 def _pairs(name: str, title: str, draws: list[NDArray[np.float64]]) -> tuple[Measure, ...]:
     return tuple(
         _measure(f"{name}_{index + 1}", f"{title} {index + 1}", [one[:, index] for one in draws])
-        for index in range(draws[0].shape[1])
+        for index in range(min(one.shape[1] for one in draws))  # a rotation may leave fewer components
     )
 
 

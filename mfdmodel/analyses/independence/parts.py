@@ -1,7 +1,8 @@
-"""Windows in parts that share no base: one to fit on, one to tune by, one to score; and windows re-paired.
+"""Windows in parts that lie apart: one to fit on, one to tune by, one to score; windows rotated, and re-paired.
 
-Neighbouring windows share bases, and what is near on a genome is alike. So windows are cut into blocks of
-neighbours, a block goes to one part as a whole, and intervals draw blocks rather than windows.
+What is near on a genome is alike: neighbouring windows share bases, and whole regions share their level. So each part
+is one stretch of the genome with a gap before the next, intervals draw blocks of neighbours rather than windows, and
+where nothing is to find windows are turned about the genome as a whole, each side as smooth as before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-N_BLOCKS: Final = 80
+N_BLOCKS: Final = 60
 """Blocks that windows are cut into, fewer where they would be too short."""
 
 _SHARES: Final = (0.45, 0.15, 0.4)
@@ -22,7 +23,9 @@ _SPANS: Final = 3
 
 @dataclass(frozen=True)
 class Parts:
-    """Windows by what they are used for; no window of one part shares a base with one of another.
+    """Windows by what they are used for; parts are stretches of the genome, with gaps that no part has.
+
+    The genome is a circle here, so that one part may hold the last windows and the first.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ class Parts:
     block
         Of each window, ascending from 0 in the order of the genome, shape ``(window,)``.
     n_dropped
-        Windows that no part has, as they share bases with another part's.
+        Windows that no part has: those of the gaps, and those that share bases with another part's.
     """
 
     fit: NDArray[np.int64]
@@ -47,7 +50,7 @@ class Parts:
 
 
 def part_windows(chrom: NDArray[np.integer], start: NDArray[np.integer], *, span: int, seed: int) -> Parts:
-    """Cut windows into blocks of neighbours and give each block to a part.
+    """Cut windows into blocks of neighbours and give each part a stretch of them, with a gap of a block or so between.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ def part_windows(chrom: NDArray[np.integer], start: NDArray[np.integer], *, span
     span
         Bases that a window reads, in bp: starts on one chromosome that are nearer than this share bases.
     seed
-        Of the draw of the blocks.
+        Of the draw of the block that the first part begins with.
 
     Raises
     ------
@@ -73,10 +76,31 @@ def part_windows(chrom: NDArray[np.integer], start: NDArray[np.integer], *, span
     cut = np.arange(n) // length
     new = np.concatenate([[True], (np.diff(cut) > 0) | (np.diff(chrom) > 0)]) if n else np.empty(0, np.bool_)
     block = np.cumsum(new) - 1
-    part_of = _deal(np.bincount(block), np.random.default_rng(seed))[block] if n else block
-    kept = _apart(place, part_of, span)
+    part_of = _stretches(np.bincount(block), length, np.random.default_rng(seed))[block] if n else block
+    kept = (part_of >= 0) & _apart(place, part_of, span)
     fit, tune, score = (np.flatnonzero(kept & (part_of == part)) for part in range(len(_SHARES)))
     return Parts(fit, tune, score, block=block, n_dropped=int(n - kept.sum()))
+
+
+def rotations(n_windows: int, n_rotations: int) -> NDArray[np.int64]:
+    """Turn windows about the genome, joined end to end, by multiples of one angle that together make a full turn.
+
+    Both sides of a pair keep all that ties a window to its neighbours. If nothing ties the sides to each other, no
+    turn, the true one of 0 among them, is likelier than another to give the highest of any measure.
+
+    Parameters
+    ----------
+    n_windows
+        In the order of the genome.
+    n_rotations
+        To make, the true one aside.
+
+    Returns
+    -------
+    Of each rotation the window that comes to each place, shape ``(rotation, window)``.
+    """
+    offsets = np.arange(1, n_rotations + 1) * n_windows // (n_rotations + 1)
+    return np.asarray((np.arange(n_windows) + offsets[:, None]) % max(1, n_windows), np.int64)
 
 
 def repair(block: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -107,21 +131,24 @@ def repair(block: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int
     return partner
 
 
-def _deal(sizes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw the part of each block: each goes to the part that lacks most of its share of the windows."""
-    part_of = np.empty(len(sizes), np.int64)
-    taken = np.zeros(len(_SHARES))
-    for one in rng.permutation(len(sizes)):
-        part_of[one] = int(np.argmax(np.array(_SHARES) * sizes.sum() - taken))
-        taken[part_of[one]] += sizes[one]
-    return part_of
+def _stretches(sizes: NDArray[np.int64], gap: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Give blocks, in a circle from one that is drawn, to the parts in turn; -1 is a gap, of about so many windows."""
+    first = int(rng.integers(len(sizes)))
+    turned = np.roll(sizes, -first)
+    middle = np.cumsum(turned) - turned / 2
+    shared = max(0, int(sizes.sum()) - len(_SHARES) * gap)
+    stretches = [length for share in _SHARES for length in (share * shared, gap)]
+    stretch = np.searchsorted(np.cumsum(stretches[:-1]), middle, side="right")
+    return np.roll(np.where(stretch % 2 == 0, stretch // 2, -1), first)
 
 
 def _apart(place: NDArray[np.int64], part_of: NDArray[np.int64], span: int) -> NDArray[np.bool_]:
-    """Keep windows, in the order of the genome, that share no base with one kept for another part."""
+    """Keep windows, in the order of the genome, that share no base with one kept for another part; gaps have none."""
     kept = np.ones(len(place), np.bool_)
     last = [-span - 1] * len(_SHARES)
     for index, (at, part) in enumerate(zip(place.tolist(), part_of.tolist(), strict=True)):
+        if part < 0:
+            continue
         if any(at - last[other] < span for other in range(len(_SHARES)) if other != part):
             kept[index] = False
         else:

@@ -17,6 +17,7 @@ from mfdmodel.analyses.independence.logits import ExperimentShares, Shares
 from mfdmodel.analyses.independence.measures import N_RESAMPLES, FeatureScore, Measure, Measures
 from mfdmodel.checkpoint.states import damaged, read_json, write_json, write_text
 from mfdmodel.intervals import LEVEL, Interval
+from mfdstore.errors import RunError
 
 FOLDER: Final = "evaluation"
 """Within the folder of a run."""
@@ -36,10 +37,10 @@ class Independence:
     n_windows
         That were read.
     n_fit, n_tune, n_scored, n_dropped
-        Of those: to fit on, to tune by, to score, and left out because they share bases with another part.
+        Of those: to fit on, to tune by, to score, and left out between these parts.
     n_blocks, n_scored_blocks
         Blocks of neighbouring windows, and those of them that are scored.
-    n_shuffles
+    n_rotations
         For the null.
     seed
         Of everything random.
@@ -67,7 +68,7 @@ class Independence:
     n_dropped: int
     n_blocks: int
     n_scored_blocks: int
-    n_shuffles: int
+    n_rotations: int
     seed: int
     epoch: int
     store_digest: str
@@ -82,11 +83,11 @@ def to_json(result: Independence) -> dict[str, Any]:
     """Write a result as what JSON can hold; NaN becomes `None`."""
     content: dict[str, Any] = _without_nan(asdict(result))
     content["measured"] = (
-        "features averaged over both strands; everything is fitted on one part of the windows and scored on another "
-        "that shares no base with it"
+        "features averaged over both strands; everything is fitted on one stretch of the genome and scored on "
+        "another"
     )
     content["intervals"] = f"{LEVEL:.0%}, {N_RESAMPLES} draws of blocks of neighbouring windows"
-    content["null"] = f"{result.n_shuffles} shuffles of the technical subspace's windows"
+    content["null"] = f"{result.n_rotations} rotations of the technical subspace's windows about the genome"
     return content
 
 
@@ -109,13 +110,21 @@ def read_independence(run: Path) -> Independence | None:
     Raises
     ------
     RunError
-        If it is damaged.
+        If it is damaged, or its null is of shuffled windows, as it once was.
     """
     path = run / FOLDER / f"{NAME}.json"
     if not path.exists():
         return None
+    content = _with_nan(read_json(path))
+    if isinstance(content, dict) and "n_shuffles" in content:
+        raise RunError(
+            path,
+            found="measures beside shuffled windows, which call smooth features dependent that are not",
+            expected="measures beside rotated windows",
+            remedy="Measure again with mfdmodel independence.",
+        )
     try:
-        return TypeAdapter(Independence).validate_python(_with_nan(read_json(path)))
+        return TypeAdapter(Independence).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

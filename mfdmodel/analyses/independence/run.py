@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mfdmodel.analyses.independence.associations import CodedFactor, associate
 from mfdmodel.analyses.independence.logits import share_variance
-from mfdmodel.analyses.independence.measures import N_RESAMPLES, N_SHUFFLES, measure_independence
+from mfdmodel.analyses.independence.measures import N_RESAMPLES, N_ROTATIONS, measure_independence
 from mfdmodel.analyses.independence.parts import Parts, part_windows
 from mfdmodel.analyses.independence.result import Independence, write_independence
 from mfdmodel.checkpoint.models import TrainedModel, load_model
@@ -133,7 +133,7 @@ def measure_run(
         n_dropped=parts.n_dropped,
         n_blocks=int(parts.block[-1]) + 1,
         n_scored_blocks=parts.n_scored_blocks,
-        n_shuffles=N_SHUFFLES,
+        n_rotations=N_ROTATIONS,
         seed=seed,
         epoch=trained.epoch,
         store_digest=opened.digest,
@@ -177,8 +177,8 @@ def _refuse_few(store: Store, parts: Parts, split: str) -> None:
     )
     if len(parts.block):
         found += (
-            f", in parts that share no base {sizes['fit']} to fit on, {sizes['tune']} to tune by and {sizes['score']} "
-            f"to score in {parts.n_scored_blocks} blocks"
+            f", in parts with gaps between them {sizes['fit']} to fit on, {sizes['tune']} to tune by and "
+            f"{sizes['score']} to score in {parts.n_scored_blocks} blocks"
         )
     raise StoreError(
         store.path,

@@ -38,7 +38,7 @@ def outcome(*, epoch: int = 0, value: str = "CTCF", nonlinear: float = 0.3) -> I
         n_dropped=104,
         n_blocks=80,
         n_scored_blocks=32,
-        n_shuffles=5,
+        n_rotations=5,
         seed=0,
         epoch=epoch,
         store_digest="f" * 64,

@@ -32,7 +32,7 @@ def by_name(found: Measures) -> dict[str, Measure]:
 @pytest.fixture(scope="module")
 def found() -> dict[str, Measures]:
     return {
-        kind: measure_independence(*planted_pair(kind, n=N), neighbours(N), n_shuffles=3, threads=1)
+        kind: measure_independence(*planted_pair(kind, n=N), neighbours(N), n_rotations=3, threads=1)
         for kind in ("none", "linear", "square")
     }
 
@@ -84,7 +84,7 @@ def test_measure_independence__is_the_same_for_the_same_seed_and_counts() -> Non
 
     def again(seed: int) -> Measures:
         return measure_independence(
-            *pair, parts, seed=seed, n_shuffles=1, threads=1, on_progress=lambda *step: told.append(step)
+            *pair, parts, seed=seed, n_rotations=1, threads=1, on_progress=lambda *step: told.append(step)
         )
 
     first = again(3)
@@ -98,7 +98,7 @@ def test_measure_independence__leaves_constant_features_out_and_refuses_dead_sub
     biological[:, 3] = 2.5
     parts = neighbours(600)
     found = measure_independence(
-        biological, technical, parts, direct={"biological": ("target=CTCF",)}, n_shuffles=1, threads=1
+        biological, technical, parts, direct={"biological": ("target=CTCF",)}, n_rotations=1, threads=1
     )
     assert (found.subspaces[0].n_features, found.subspaces[0].n_constant) == (6, 1)
     assert found.subspaces[0].n_components == 5

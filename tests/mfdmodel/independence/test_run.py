@@ -77,7 +77,7 @@ def test_measure_run__writes_what_it_found(run: Path) -> None:
     ]
     assert [(row["name"], float(row["correlation"])) for row in own] == [("target=CTCF", pytest.approx(1))]
     content = json.loads((run / "evaluation" / "independence.json").read_text("utf-8"))
-    assert content["null"].startswith("5 shuffles")
+    assert content["null"].startswith("9 rotations")
 
 
 def test_measure_run__shares_are_those_of_the_models_own_logits(run: Path, wide: Store) -> None:
@@ -158,6 +158,10 @@ def test_read_independence__tells_none_from_damage(copied: Path, tmp_path: Path)
     content["found"]["measures"][0]["value"] = {"value": "many", "low": None, "high": None}
     path.write_text(json.dumps(content), "utf-8")
     with pytest.raises(RunError, match=r"found\.measures\.0\.value"):
+        read_independence(copied)
+    content["n_shuffles"] = content.pop("n_rotations")
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(RunError, match="Measure again with mfdmodel independence"):
         read_independence(copied)
     path.write_text("{", "utf-8")
     with pytest.raises(RunError, match=r"independence\.json"):
