@@ -21,7 +21,7 @@ from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.evaluate.subspaces import COMBINED, mean_auroc, predict_by_subspace
 from mfdmodel.train.fit import train
 from mfdmodel.train.keeper import CURVES, EpochRecord, read_curves
-from mfdmodel.train.resuming import config_to_resume
+from mfdmodel.train.resuming import description_to_resume
 from mfdstore.errors import ConfigError, DivergedError, RunError
 from mfdstore.schema import ROLES, Split
 from mfdstore.store import Store
@@ -139,7 +139,7 @@ def check_begun(cells: Sequence[Cell], *, out: Path, store: Store) -> None:
             read_description(run)
         except RunError:
             continue
-        config_to_resume(run, cell.config, store)
+        description_to_resume(run, cell.config, store)
 
 
 def do_cell(
