@@ -7,7 +7,7 @@ package: ``paper``, ``small`` and ``demo``.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -217,7 +217,10 @@ class PenaltyConfig(_Section):
         """What the number is that lambda multiplies, by the terms in use."""
         if self.is_correlation:
             return "squared correlations"
-        parts = (name if weight == 1 else f"{weight:g} {name}" for name, weight in self.terms.items())
+        known = (
+            (name, self.terms.get(name)) for name in get_args(PenaltyTerm)
+        )  # whatever order they are given in
+        parts = (name if weight == 1 else f"{weight:g} {name}" for name, weight in known if weight)
         return f"dependence penalty ({' + '.join(parts)})"
 
 

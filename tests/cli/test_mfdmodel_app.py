@@ -348,7 +348,7 @@ def test_sweep__fits_80_columns_and_names_the_run_that_failed(
         word in words for word in ("biological", "technical", "combined", "penalty", "lambda", "0.0002")
     )
     assert "squared" not in out
-    assert "dependence penalty (l1 + 0.5 frobenius)" in " ".join(words)
+    assert "dependence penalty (0.5 frobenius + l1)" in " ".join(words)
     header = (folder / "sweep.tsv").read_text().splitlines()[0].split("\t")
     assert "squared_correlations" not in header
     assert "penalty" in header

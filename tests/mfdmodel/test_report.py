@@ -274,7 +274,7 @@ def test_report__names_the_penalty_by_its_terms(runs: dict[str, Path]) -> None:
     other = replace(content, name="other", description=replace(content.description, config=terms))
     text = Page(render_page(other)).text
     assert "squared correlation" not in text
-    assert f"dependence penalty (l1 + 2 discriminator) {-content.best.l_indep:.3f}" in text
+    assert f"dependence penalty (2 discriminator + l1) {-content.best.l_indep:.3f}" in text
     both = Page(render_page(content, others=[other])).text
     assert "Not drawn, as their penalty has other terms: other." in both
 

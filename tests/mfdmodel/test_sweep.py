@@ -248,7 +248,7 @@ def test_penalty__is_named_by_its_terms(tmp_path: Path) -> None:
 
     assert tiny_config().model.penalty.title == "squared correlations"
     assert title({"adversarial": 2.0}) == "dependence penalty (2 adversarial)"
-    assert title({"l1": 0.5, "discriminator": 1.0}) == "dependence penalty (0.5 l1 + discriminator)"
+    assert title({"l1": 0.5, "discriminator": 1.0}) == "dependence penalty (discriminator + 0.5 l1)"
     write_sweep(tmp_path, [CellResult("r", 0.1, 0, fault="it broke")], split="test", penalty="p")
     assert "squared" not in (tmp_path / "sweep.tsv").read_text()
     assert json.loads((tmp_path / "sweep.json").read_text())["penalty"] == "p"
