@@ -286,7 +286,8 @@ def test_training_step__moves_each_player_by_its_own_loss_only(
     model, penalty = before.model, before.penalty
     latent = model.latent(batch.one_hot())
     fixed = {role: features.detach() for role, features in latent.items()}
-    adversaries = torch.optim.Adam(penalty.parameters(), lr=1e-3, amsgrad=True)
+    # fused too: biases ahead of a batch norm have gradients of nothing but rounding, which Adam makes whole steps of
+    adversaries = torch.optim.Adam(penalty.parameters(), lr=1e-3, amsgrad=True, fused=True)
     for _ in range(steps):
         adversaries.zero_grad()
         penalty.adversary_loss(fixed).backward()
