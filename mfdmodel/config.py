@@ -245,7 +245,8 @@ class TrainingConfig(_Section):
     ``lr`` is the peak of the ``schedule``; ``warmup`` the share of all steps in which it rises. ``patience``
     counts epochs without a better validation loss, `None` runs all ``epochs``. ``gradient_clip`` bounds the
     gradient's 2-norm, `None` leaves it. ``weight_decay`` is asked of networks; the 16 frequencies of the
-    dinucleotide baseline are too few to be learned by heart. ``threads`` are those of the loader.
+    dinucleotide baseline are too few to be learned by heart, and biases are the experiments' own. ``threads`` are those
+    of the loader.
 
     ``precision`` is that of the trunk's activations; weights, losses and the penalty stay float32. ``compile`` lets
     torch compile the trunk. ``rare_weight`` r weighs an experiment in the loss by its frequency to the power -r: 0 all

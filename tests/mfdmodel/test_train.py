@@ -286,7 +286,8 @@ def test_training_step__moves_each_player_by_its_own_loss_only(
     model, penalty = before.model, before.penalty
     latent = model.latent(batch.one_hot())
     fixed = {role: features.detach() for role, features in latent.items()}
-    adversaries = torch.optim.Adam(penalty.parameters(), lr=1e-3, amsgrad=True)
+    # fused too: biases ahead of a batch norm have gradients of nothing but rounding, which Adam makes whole steps of
+    adversaries = torch.optim.Adam(penalty.parameters(), lr=1e-3, amsgrad=True, fused=True)
     for _ in range(steps):
         adversaries.zero_grad()
         penalty.adversary_loss(fixed).backward()
@@ -296,7 +297,7 @@ def test_training_step__moves_each_player_by_its_own_loss_only(
     gradients = torch.autograd.grad(entropy + 0.1 * penalty(latent), of_model, allow_unused=True)
     for parameter, gradient in zip(players.model.parameters(), gradients, strict=True):
         if gradient is not None:
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=2e-5)
     for found, expected in zip(players.penalty.parameters(), penalty.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
     assert any(
