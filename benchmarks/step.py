@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -175,7 +176,7 @@ def costly(way: Way, config: RunConfig, store: Store, batch: Batch, device: torc
     players, own = players_of(way, config, store)
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     seen = profile(activities=activities)
-    run(players, own, [batch] * (UNTIMED + 2), device, Behind(device, seen.start, seen.stop))
+    run(players, own, repeat(batch, UNTIMED + 2), device, Behind(device, seen.start, seen.stop))
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     events = sorted(seen.key_averages(), key=lambda event: getattr(event, key), reverse=True)
     total = sum(getattr(event, key) for event in events)
@@ -218,7 +219,7 @@ def main() -> None:
                 players, own = players_of(way, config, store)
                 marks: list[float] = []
                 note = partial(_note, marks)
-                batches = [batch.to(device)] * (UNTIMED + options.steps)
+                batches = repeat(batch.to(device), UNTIMED + options.steps)
                 run(players, own, batches, device, Behind(device, note, note))
                 seconds = (marks[-1] - marks[0]) / options.steps
                 way.speeds.append(options.batch_size / seconds)
