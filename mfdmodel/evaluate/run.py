@@ -206,14 +206,7 @@ def evaluate_run(
             device=chosen,
             on_progress=on_progress,
         )
-    n_none = int(np.isnan(predictions).any(axis=1).sum())
-    if n_none:
-        raise RunError(
-            run,
-            found=f"predictions that are no numbers for {n_none} of {len(predictions)} experiments",
-            expected="probabilities",
-            remedy="The training diverged; train again with a lower training.lr or with training.gradient_clip.",
-        )
+    check_numbers(run, predictions)
     evaluation = score_predictions(
         predictions,
         store=opened,
@@ -224,6 +217,31 @@ def evaluate_run(
     )
     write_evaluation(run, evaluation)
     return evaluation
+
+
+def check_numbers(run: Path, predictions: NDArray[np.floating]) -> None:
+    """Make sure that a run's predictions can be ranked.
+
+    Parameters
+    ----------
+    run
+        Folder of the run, to be named.
+    predictions
+        Shape ``(experiment, window)``.
+
+    Raises
+    ------
+    RunError
+        If some are NaN.
+    """
+    n_none = int(np.isnan(predictions).any(axis=1).sum())
+    if n_none:
+        raise RunError(
+            run,
+            found=f"predictions that are no numbers for {n_none} of {len(predictions)} experiments",
+            expected="probabilities",
+            remedy="The training diverged; train again with a lower training.lr or with training.gradient_clip.",
+        )
 
 
 def open_store_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mfdmodel.config import RunConfig
 from mfdmodel.splits import check_apart, check_splits, rows_to_score
 from mfdmodel.sweep.cells import Cell, CellResult, check_begun, do_cell, plan_cells
 from mfdmodel.sweep.summary import write_sweep
-from mfdstore.errors import StoreError
+from mfdstore.errors import RunError, StoreError
 from mfdstore.places.address import AnyPlace
 from mfdstore.schema import Split
 from mfdstore.store import Store
@@ -69,7 +70,7 @@ def run_sweep(
     ConfigError
         If the grid or the configuration does not fit.
     RunError
-        If the folder holds runs of another configuration or store, or cannot be written.
+        If the folder holds runs of another configuration or store, or cannot be written; if a process was killed.
     StoreError
         If the store is damaged, replaced meanwhile, or has no window in the split.
     """
@@ -117,6 +118,13 @@ def _side_by_side(
         try:
             for future in as_completed(futures):
                 take(future.result())
+        except BrokenProcessPool as error:
+            raise RunError(
+                options["out"],
+                found="a process of the sweep that ended at once, as the system ends one that takes too much memory",
+                expected="runs that end by themselves",
+                remedy="Call it again with fewer --jobs: runs that are done are kept.",
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

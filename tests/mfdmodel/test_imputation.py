@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from mfdmodel.analyses.imputation.run import impute_run
 from mfdmodel.analyses.imputation.scores import MODEL, neighbours_of, score_imputation
-from mfdmodel.checkpoint.models import load_model
+from mfdmodel.checkpoint.models import load_model, write_model
 from mfdmodel.config_reading import override
 from mfdmodel.train.fit import train
 from mfdstore.errors import RunError
@@ -170,3 +170,16 @@ def test_impute_run__needs_something_held_out(planted: Store, tmp_path: Path) ->
     train(tiny_config(epochs=1), store=planted, run=tmp_path / "run", device="cpu", threads=1)
     with pytest.raises(RunError, match="learned from all its experiments"):
         impute_run(tmp_path / "run", device="cpu", threads=1)
+
+
+def test_impute_run__refuses_predictions_that_are_no_numbers(planted: Store, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = override(tiny_config(epochs=1), {"training.held_out": (planted.experiments[0],)})
+    train(config, store=planted, run=run, device="cpu", threads=1)
+    trained = load_model(run)
+    with torch.no_grad():
+        trained.model.bias[0] = torch.nan
+    write_model(run, trained.model, epoch=trained.epoch, valid_loss=trained.valid_loss)
+    with pytest.raises(RunError, match=r"no numbers for 1 of 6 experiments.*diverged"):
+        impute_run(run, device="cpu", threads=1)
+    assert not list((run / "evaluation").glob("imputation*"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -200,6 +202,19 @@ def test_sweep__side_by_side_gives_the_same(
     assert [one.auroc for one in results] == [one.auroc for one in expected]
     assert [one.valid_loss for one in results] == [one.valid_loss for one in expected]
     assert told == [(1, 2), (2, 2)]
+
+
+def test_sweep__side_by_side_says_that_a_process_was_killed(planted: Store, tmp_path: Path) -> None:
+    def kill_one() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.02)
+        multiprocessing.active_children()[0].kill()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    with pytest.raises(RunError, match=r"too much memory.*fewer --jobs"):
+        sweep(planted, tmp_path / "out", jobs=2)
+    killer.join()
 
 
 def test_sweep__tells_a_run_that_diverged_and_does_the_others(

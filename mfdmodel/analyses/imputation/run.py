@@ -13,7 +13,7 @@ from mfdmodel.analyses.imputation.scores import NEIGHBOURS, ImputationScore, Imp
 from mfdmodel.checkpoint.models import load_model
 from mfdmodel.checkpoint.states import write_json, write_text
 from mfdmodel.devices import choose_device, computing_on
-from mfdmodel.evaluate.run import open_store_of, predict
+from mfdmodel.evaluate.run import check_numbers, open_store_of, predict
 from mfdmodel.evaluate.scores import FOLDER
 from mfdmodel.intervals import Interval, genome_blocks
 from mfdmodel.splits import check_apart, rows_to_score
@@ -89,6 +89,7 @@ def impute_run(
             device=chosen,
             on_progress=on_progress,
         )
+    check_numbers(run, predictions)
     table = opened.windows
     score = score_imputation(
         predictions,

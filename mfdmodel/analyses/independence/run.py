@@ -14,6 +14,7 @@ from mfdmodel.analyses.independence.logits import share_variance
 from mfdmodel.analyses.independence.measures import N_RESAMPLES, N_ROTATIONS, measure_independence
 from mfdmodel.analyses.independence.parts import Parts, part_windows
 from mfdmodel.analyses.independence.result import Independence, write_independence
+from mfdmodel.analyses.independence.subspaces import FlatError
 from mfdmodel.checkpoint.models import TrainedModel, load_model
 from mfdmodel.devices import choose_device, computing_on
 from mfdmodel.evaluate.run import open_store_of
@@ -99,15 +100,23 @@ def measure_run(
         )
         weights = experiment_weights(trained.model)
     _refuse_mute(run, features)
-    found = measure_independence(
-        features["biological"],
-        features["technical"],
-        parts,
-        direct=trained.model.direct_features,
-        seed=seed,
-        threads=threads,
-        on_progress=on_progress,
-    )
+    try:
+        found = measure_independence(
+            features["biological"],
+            features["technical"],
+            parts,
+            direct=trained.model.direct_features,
+            seed=seed,
+            threads=threads,
+            on_progress=on_progress,
+        )
+    except FlatError as error:
+        raise RunError(
+            run,
+            found=str(error),
+            expected="features that vary from window to window wherever they are measured",
+            remedy="Raise --windows, or train again: a subspace that hardly varies is next to dead.",
+        ) from error
     rng = np.random.default_rng(seed)
     experiments, logits, mean_logit = share_variance(
         features,

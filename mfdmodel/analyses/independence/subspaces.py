@@ -20,6 +20,10 @@ _LEAST_VARIANCE: Final = 1e-6
 """Share of the variance below which a component is rounding."""
 
 
+class FlatError(ValueError):
+    """A subspace holds nothing that varies, so that there is nothing to measure."""
+
+
 @dataclass(frozen=True)
 class Subspace:
     """Windows in the features of one subspace, scaled by what the fitting part says.
@@ -58,14 +62,14 @@ def make_subspace(values: NDArray[np.floating[Any]], fit: NDArray[np.int64]) -> 
 
     Raises
     ------
-    ValueError
+    FlatError
         If every feature is constant in the fitting part.
     """
     known = values[fit].astype(np.float64)
     scale = np.abs(known).max(0, initial=0)
     kept = np.flatnonzero(known.std(0) > 1e-6 * np.maximum(scale, 1e-30))
     if not len(kept):
-        raise ValueError("a subspace in which every feature is the same in all windows")
+        raise FlatError("a subspace in which every feature is the same in all windows to fit on")
     scaler = StandardScaler().fit(known[:, kept])
     features = scaler.transform(values[:, kept].astype(np.float64))
     most = max(1, min(MOST_COMPONENTS, len(kept), len(fit) // _WINDOWS_A_COMPONENT))

@@ -151,6 +151,20 @@ def test_measure_run__refuses_features_that_say_nothing(copied: Path, value: flo
         measure_run(copied, device="cpu")
 
 
+def test_measure_run__refuses_a_subspace_that_varies_elsewhere_only(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seldom(*arguments: object, **options: object) -> dict[str, np.ndarray]:
+        found = latent_features(*arguments, **options)
+        found["technical"] = np.zeros_like(found["technical"])
+        found["technical"][-1] = 1.0
+        return found
+
+    monkeypatch.setattr("mfdmodel.analyses.independence.run.latent_features", seldom)
+    with pytest.raises(RunError, match="same in all windows to fit on"):
+        measure_run(copied, device="cpu", threads=1)
+
+
 def test_read_independence__tells_none_from_damage(copied: Path, tmp_path: Path) -> None:
     assert read_independence(tmp_path) is None
     path = copied / "evaluation" / "independence.json"
