@@ -63,6 +63,8 @@ def impute(
             return
         out.print(_mean_table(score))
         out.print(_experiment_table(score))
+        for line in _unknown_lines(score):
+            out.print(line, highlight=False, markup=False, soft_wrap=True)
         said = few_blocks(score.n_blocks, STRETCH)
         if said:
             out.print(said, highlight=False, soft_wrap=True)
@@ -87,17 +89,12 @@ def _mean_table(score: ImputationScore) -> Table:
 
 
 def _experiment_table(score: ImputationScore) -> Table:
-    from mfdmodel.analyses.imputation.run import format_unknown
-
     table = Table(title="One by one, AUROC of the model and of labels averaged", title_justify="left")
     for name in ("experiment", "target and biosample"):
         table.add_column(name)
     ways = [way for way in score.mean if not way.endswith("predictions")]
     for name in ("positive", *(way.removesuffix(", labels") for way in ways)):
         table.add_column(name, justify="right")
-    any_unknown = any(one.unknown for one in score.experiments)
-    if any_unknown:
-        table.add_column("unknown to training")
     for one in score.experiments:
         what = one.factors.get("target", one.factors.get("assay"))
         table.add_row(
@@ -105,9 +102,22 @@ def _experiment_table(score: ImputationScore) -> Table:
             escape(", ".join(name for name in (what, one.factors.get("biosample")) if name)),
             f"{one.n_positive:,}",
             *(_numbers(one.auroc[way])[0] for way in ways),
-            *([escape(format_unknown(one))] if any_unknown else []),
         )
     return fit(table)
+
+
+def _unknown_lines(score: ImputationScore) -> list[str]:
+    """Say which values of which experiments no training experiment has."""
+    from mfdmodel.analyses.imputation.run import format_unknown
+
+    known: dict[str, list[str]] = {}
+    for one in score.experiments:
+        if one.unknown:
+            known.setdefault(format_unknown(one), []).append(one.experiment)
+    return [
+        f"Unknown to training, and missing to the model: {values} of {', '.join(names)}"
+        for values, names in known.items()
+    ]
 
 
 def _numbers(found: Interval) -> tuple[str, str]:

@@ -40,7 +40,8 @@ def found() -> dict[str, Measures]:
 def test_measures__find_nothing_where_nothing_is_planted(found: dict[str, Measures]) -> None:
     for measure in found["none"].measures:
         assert not measure.dependent
-        assert measure.value.value == pytest.approx(measure.chance, abs=0.03)
+        # a correlation of the 900 windows or so that are scored strays by 0.033
+        assert measure.value.value == pytest.approx(measure.chance, abs=0.07)
     for measure in (*found["none"].canonical, *found["none"].principal):
         assert not measure.dependent
 
@@ -52,7 +53,8 @@ def test_nulls__hold_what_independence_gives(found: dict[str, Measures]) -> None
         # a predictor that found nothing says so, or costs a thousandth
         slack = 0.003 if measure.name.startswith("r2") else 0.0
         held += measure.null.low - slack <= measure.chance <= measure.null.high + slack
-        assert measure.null.value == pytest.approx(measure.chance, abs=0.025)
+        # the mean of three of them by 0.019
+        assert measure.null.value == pytest.approx(measure.chance, abs=0.04)
     assert held >= len(measures) - 2  # of 30 intervals of 95 %
 
 
