@@ -92,7 +92,9 @@ def test_page__gives_the_spread_over_seeds_beside_the_intervals(program: ModuleT
         np.mean([one.values["transfer"][0] for one in run.parts["biological"]]) for run in runs
     ]  # one pair a target
     lines = program.tables({"mfd": runs})
-    (row,) = [line for line in lines if line.startswith(f"| {program.SAID['transfer']} |")]
+    (row,) = [
+        line for line in lines if line.startswith(f"| {sys.modules['replicates_tables'].SAID['transfer']} |")
+    ]
     assert f"seeds {min(means):.3f} to {max(means):.3f}" in row.split(" | ")[1]
     gaps = [
         np.mean([one.values["transfer"][0] for one in run.parts["biological"]])
