@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mfdmodel.analyses.embedding.experiments import SubspaceView
-from mfdmodel.report.figures import COLOURS, FAINT, INK, ROLE_COLOURS, STYLE, shorten, to_svg
+from mfdmodel.report.drawing import COLOURS, FAINT, INK, ROLE_COLOURS, STYLE, shorten, to_svg
 
 _MARKERS: Final = ("o", "s", "^")
 

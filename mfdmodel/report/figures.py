@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import io
-import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any, Final
+from typing import Final
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mfdmodel.analyses.independence.measures import Measure
 from mfdmodel.analyses.truth.probes import ProbeScore
 from mfdmodel.evaluate.scores import ExperimentScore
+from mfdmodel.report.drawing import (
+    COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    LABEL_WIDTH,
+    ROLE_COLOURS,
+    STYLE,
+    line_of,
+    new_figure,
+    palette_of,
+    shorten,
+    spread_dots,
+    to_svg,
+)
 from mfdmodel.train.keeper import EpochRecord, best_epoch
 
-COLOURS: Final = ("#1f6f8b", "#c8553d", "#6a8d3f", "#7d5a9b", "#b0892a", "#4d5b68")
-"""Of runs and of assays, in order; readable side by side for the colour-blind."""
-_STROKES: Final = ("-", ":", "-.", "--")
-ROLE_COLOURS: Final = {"biological": "#1f6f8b", "technical": "#c8553d"}
-INK: Final = "#22303c"
-FAINT: Final = "#8795a1"
-_GRID: Final = "#e3e8ec"
-
-STYLE: Final[Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mfd",
-    "text.parse_math": False,  # metadata may hold dollar signs
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 10,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
-
-LABEL_WIDTH: Final = 38
-"""Signs of a line beside an axis."""
-_LONGEST_NAME: Final = 34
 _MOST_ROWS: Final = 60
 
 
@@ -66,11 +43,11 @@ def draw_losses(runs: Mapping[str, Sequence[EpochRecord]]) -> str:
         Learning curves by name; the first is the run that the page is about.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(5.4, 3.3)
+        figure, axes = new_figure(5.4, 3.3)
         for index, (name, records) in enumerate(runs.items()):
             if not records:
                 continue
-            colour, line = _line(index)
+            colour, line = line_of(index)
             epochs = [record.epoch + 1 for record in records]
             if index == 0:
                 losses = [record.train_loss for record in records]
@@ -119,10 +96,10 @@ def draw_dependence(
     if not any(curves.values()):
         return None
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(5.4, 3.3)
+        figure, axes = new_figure(5.4, 3.3)
         for index, (name, points) in enumerate(curves.items()):
             if points:
-                colour, line = _line(index)
+                colour, line = line_of(index)
                 axes.plot(
                     *zip(*points, strict=True),
                     color=colour,
@@ -171,13 +148,13 @@ def draw_scores_by_group(scores: Sequence[ExperimentScore], *, rows: str, colour
     largest = sorted(grouped, key=lambda name: (-len(grouped[name]), means[name]))[:_MOST_ROWS]
     order = sorted(largest, key=means.__getitem__)
     n_left_out = len(grouped) - len(order)
-    palette = _palette([score.factors.get(colours) if colours else None for score in scores])
+    palette = palette_of([score.factors.get(colours) if colours else None for score in scores])
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(7.6, 0.9 + 0.235 * len(order))
+        figure, axes = new_figure(7.6, 0.9 + 0.235 * len(order))
         for row, name in enumerate(order):
             members = grouped[name]
             values = np.array([score.auroc for score in members])
-            offsets = _spread(len(members))
+            offsets = spread_dots(len(members))
             dots = [palette[(score.factors.get(colours) if colours else None) or ""] for score in members]
             faces = ["white" if one.held_out else dot for one, dot in zip(members, dots, strict=True)]
             axes.scatter(values, row + offsets, s=18, facecolors=faces, edgecolors=dots, alpha=0.8, lw=0.8)
@@ -220,7 +197,7 @@ def draw_comparison(
     pairs = np.array([[score.auroc for score in pair] for pair in both])
     trained = np.array([not any(score.held_out for score in pair) for pair in both])
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(3.7, 3.6)
+        figure, axes = new_figure(3.7, 3.6)
         low, high = float(pairs.min()) - 0.02, min(float(pairs.max()) + 0.02, 1.005)
         axes.plot([low, high], [low, high], color=FAINT, lw=1)
         faces = np.where(trained, COLOURS[0], "white").tolist()
@@ -243,11 +220,11 @@ def draw_probes(scores: Sequence[ProbeScore]) -> str | None:
         return None
     known = sorted(known, key=lambda score: (score.role != "technical", score.factor))
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(7.6, 1.1 + 0.27 * len(known))
+        figure, axes = new_figure(7.6, 1.1 + 0.27 * len(known))
         for row, score in enumerate(known):
             values = list(score.auroc.values())
             axes.plot(
-                [min(values), max(values)], [row, row], color=_GRID, lw=4, zorder=1, solid_capstyle="round"
+                [min(values), max(values)], [row, row], color=GRID, lw=4, zorder=1, solid_capstyle="round"
             )
             for role, value in score.auroc.items():
                 axes.scatter(value, row, s=42, color=ROLE_COLOURS.get(role, COLOURS[2]), zorder=2, lw=0)
@@ -272,7 +249,7 @@ def draw_independence(measures: Sequence[Measure]) -> str | None:
     if not known:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(9.0, 1.1 + 0.33 * len(known))
+        figure, axes = new_figure(9.0, 1.1 + 0.33 * len(known))
         rows = np.arange(len(known))[::-1]
         for shift, colour, label, estimates in (
             (0.13, COLOURS[1], "measured", [one.value for one in known]),
@@ -305,7 +282,7 @@ def draw_label_shares(shares: NDArray[np.float64]) -> str:
         Shape ``(experiment,)``; drawn in percent.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _new(5.4, 2.6)
+        figure, axes = new_figure(5.4, 2.6)
         axes.hist(
             100 * shares, bins=min(40, max(8, len(shares) // 4)), color=COLOURS[0], edgecolor="white", lw=0.6
         )
@@ -313,49 +290,3 @@ def draw_label_shares(shares: NDArray[np.float64]) -> str:
         axes.set_ylabel("experiments")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         return to_svg(figure)
-
-
-def shorten(name: str) -> str:
-    """Cut a name that would not fit beside a figure, without the control characters that SVG cannot hold."""
-    name = "".join(character for character in " ".join(name.split()) if _is_drawn(character))
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
-def _is_drawn(character: str) -> bool:
-    """Tell whether XML may hold a character: no controls, surrogates or noncharacters."""
-    return unicodedata.category(character) not in ("Cc", "Cs") and ord(character) & 0xFFFE != 0xFFFE
-
-
-def _new(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _line(index: int) -> tuple[str, str]:
-    """Choose colour and stroke of a run's line: where the colours begin again, the stroke is another."""
-    turn, colour = divmod(index, len(COLOURS))
-    return COLOURS[colour], _STROKES[turn % len(_STROKES)]
-
-
-def _palette(names: Sequence[str | None]) -> dict[str, str]:
-    """Give each name a colour; the last colour is shared by all that come too late."""
-    distinct = sorted({name or "" for name in names})
-    return {name: COLOURS[min(index, len(COLOURS) - 1)] for index, name in enumerate(distinct)}
-
-
-def _spread(n: int) -> NDArray[np.float64]:
-    """Shift dots of one row apart, evenly and without chance."""
-    return np.zeros(1) if n == 1 else 0.26 * np.sin(2.4 * np.arange(n))
-
-
-def to_svg(figure: Figure) -> str:
-    """Write a figure as an svg element that fits into a page: no prolog, no fixed size, no date."""
-    text = io.StringIO()
-    with warnings.catch_warnings():
-        # text stays text, in a font of the reader's that may well have the glyph: only its width is a guess here
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
-        figure.savefig(
-            text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]

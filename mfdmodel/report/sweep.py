@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mfdmodel.checkpoint.states import write_atomically
-from mfdmodel.report.figures import INK, LABEL_WIDTH, ROLE_COLOURS, STYLE
+from mfdmodel.report.drawing import INK, LABEL_WIDTH, ROLE_COLOURS, STYLE
 from mfdmodel.sweep.cells import CellResult, spell
 from mfdmodel.sweep.summary import WAYS, summarise
 
